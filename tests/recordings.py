@@ -9,14 +9,13 @@ import pytest
 
 
 @pytest.fixture
-def registry(monkeypatch):
+def registry():
     """gptfl's own parts and the test plugin's, whatever else is installed."""
-    from gptfl.plugins.registry import build
+    from gptfl.plugins.registry import build, using
     from tests import plugin_estimators
 
-    built = build([plugin_estimators])
-    monkeypatch.setattr("gptfl.plugins.registry._USED", [built])
-    return built
+    with using(build([plugin_estimators])) as built:
+        yield built
 
 
 @pytest.fixture(scope="session")

@@ -59,8 +59,34 @@ def test_gptfls_own_estimators_have_their_names_in_one_place_and_plugins_theirs_
         assert not (values & (own | theirs)) - known, where
 
 
+def test_what_is_installed_is_looked_up_at_the_doors_only() -> None:
+    doors = {
+        "api/attribute.py",
+        "cli/console.py",
+        "interchange/import_recording.py",
+        "recorder/recorder.py",
+        "recording/collect.py",
+        "recording/recording.py",
+    }
+    calls = defaultdict(list)
+    for path in modules():
+        for node in ast.walk(ast.parse(path.read_text())):
+            name = node.attr if isinstance(node, ast.Attribute) else node.id if isinstance(node, ast.Name) else ""
+            if name in ("get_registry", "installed"):
+                calls[path.relative_to(ROOT / "gptfl").as_posix()].append(node.lineno)
+    calls.pop("plugins/registry.py")
+    assert {name: len(lines) for name, lines in calls.items()} == dict.fromkeys(doors, 1)
+
+
+def test_tests_import_nothing_private() -> None:
+    for path in [*(ROOT / "tests").rglob("*.py"), *(ROOT / "plugins").rglob("test_*.py")]:
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("gptfl"):
+                assert [one.name for one in node.names if one.name.startswith("_")] == [], path
+
+
 def test_modules_stay_readable() -> None:
-    every = [*modules(), *(ROOT / "tests").rglob("*.py")]
+    every = [*modules(), *(ROOT / "tests").rglob("*.py"), *(ROOT / "plugins").rglob("*.py")]
     longest = {path.relative_to(ROOT).as_posix(): path.read_text().count("\n") for path in every}
     assert {name: lines for name, lines in longest.items() if lines > 350} == {}
 

@@ -17,7 +17,6 @@ from gptfl.core.examples import RESERVED
 from gptfl.core.packing import Batching
 from gptfl.errors import DataError
 from gptfl.plugins.guards import make_metric
-from gptfl.plugins.registry import get_registry
 from gptfl.recording.recording import open_recording, with_texts
 from gptfl.recording.reference_run import REFERENCE
 from gptfl.recording.tokens import check_tokens
@@ -68,7 +67,7 @@ class Recorded:
     def __init__(self, path: Path, model: str | None = None, data: Path | None = None) -> None:
         self.recording = open_recording(path)
         self.settings = self.recording.dynamics.settings
-        self.pool, self.test = with_texts(self.recording.dynamics, data, path)
+        self.pool, self.test = with_texts(self.recording, data)
         self.recipe = replace(recipe_of(self.recording.dynamics), derivatives=False, processes=1, shard=False)
         self.model = model
         self._trainings: dict[int, list[Snapshot]] = {}
@@ -77,7 +76,7 @@ class Recorded:
         """A trainer by the recording's recipe on a model of its own, at the weights before any training."""
         model, where = model_of(self.recording, self.model), str(self.recording.path)
         names = list(self.settings.metrics or ["loss"])
-        metrics = [make_metric(get_registry(), name) for name in names]
+        metrics = [make_metric(self.recording.registry, name) for name in names]
         read = tuple(metric for metric in metrics if "generated" not in metric.needs)
         data = TaskData(self.settings.task, self.pool, self.test)
         trainer = TrainerMaker(model, "cpu", data, read, self.recipe)()

@@ -1,7 +1,7 @@
 """What mkdocs calls while it builds the site: it adds the pages that lie outside docs/ and leads links to them.
 
 The pages stay where a forge shows them, with links as files of the repository have them. On the site, a page of docs/
-has the same name, the README is the front page, and every other page lies in ``repository/`` under its path.
+has the same name, and every other page lies in ``repository/`` under its path.
 """
 
 import posixpath
@@ -12,9 +12,15 @@ from typing import Any
 from mkdocs.structure.files import File, Files
 
 ROOT = Path(__file__).parents[1]
-OUTSIDE = ("CHANGELOG.md", "CONTRIBUTING.md", "benchmarks/README.md", "plugins/*/README.md")
+OUTSIDE = (
+    "README.md",
+    "CITATION.cff",
+    "CHANGELOG.md",
+    "CONTRIBUTING.md",
+    "benchmarks/README.md",
+    "plugins/*/README.md",
+)
 FOLDER = "repository/"
-FRONT = {"README.md": "index.md"}
 FENCED = re.compile(r"^(```.*?^```)", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"(?<=\]\()([^)#\s:]+)(?=[)#])")
 """The path of a link to another page, without what follows ``#``."""
@@ -32,7 +38,7 @@ def in_repository(uri: str) -> str:
 
 def site_address(path: str) -> str:
     """The address on the site of a file of the repository."""
-    return FRONT.get(path) or (path.removeprefix("docs/") if path.startswith("docs/") else FOLDER + path)
+    return path.removeprefix("docs/") if path.startswith("docs/") else FOLDER + path
 
 
 def led(text: str, uri: str) -> str:

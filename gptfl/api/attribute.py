@@ -17,6 +17,7 @@ from gptfl.options.defaults import FEW_RUNS, ON_GRADIENTS
 from gptfl.options.influence import InfluenceOptions, RankOptions
 from gptfl.options.signature import takes
 from gptfl.options.simulation import FeaturizeOptions, FitOptions
+from gptfl.plugins.registry import get_registry
 from gptfl.recorder.attribute import FinishedTraining, record_training
 from gptfl.report.ranking import check_table
 from gptfl.simulation.fit import fit_with
@@ -56,7 +57,7 @@ def attribute_with(options: AttributeOptions, *, progress: Progress = silent) ->
     training = FinishedTraining.read(options)
     subject = influence_target(options.on, Dynamics(training.examples.pool, training.examples.test, {}, ()))
     test = check_token_request(subject, 1) if options.tokens else None
-    path, notes, sketched = record_training(training, progress, test)
+    path, notes, sketched = record_training(training, get_registry(), progress, test)
     inputs = {"dynamics": path, "workspace": options.workspace}
     features = featurize_with(make(FeaturizeOptions, encoder=ON_GRADIENTS, **inputs), progress=progress)
     fit_options = make(FitOptions, estimator=FEW_RUNS, features=features.path, seed=options.seed, **inputs)

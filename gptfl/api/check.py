@@ -1,4 +1,4 @@
-"""Tells what new rows would do to the test examples, before any training."""
+"""Computes what new rows would do to the test examples, before any training."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -34,7 +34,7 @@ def check(new: str | Path, *groups: object, progress: Progress = silent, **optio
 
 
 def check_with(options: CheckOptions, *, progress: Progress = silent) -> Check:
-    """``check`` with all options in one object."""
+    """``check`` with all options in one object. Raises as it does, but for ``TypeError``."""
     target = None if options.output is None else user_path(options.output)
     if target is not None:
         check_page(target)
@@ -43,7 +43,8 @@ def check_with(options: CheckOptions, *, progress: Progress = silent) -> Check:
     known = open_fitted(
         options.simulator, inputs.dynamics, inputs.workspace, options.estimator, options.metric, inputs.features
     )
-    new = read_new_examples(options.new, None, known.recording.dynamics, known.metric)
+    recording = known.recording
+    new = read_new_examples(options.new, None, recording.dynamics, known.metric, recording.registry)
     source = with_new_examples(known, new, inputs.features, None, progress)
     result = Check(
         recording=source.recording.path.name,
@@ -54,7 +55,7 @@ def check_with(options: CheckOptions, *, progress: Progress = silent) -> Check:
         additions=added(source, options.by, progress),
         notes=(*source.notes, *source.recording.notes, f"trust in {source.found.estimator}: {trust_of(known).text}"),
     )
-    keeping = ResultWriter(replace(result, output=target))
+    writer = ResultWriter(replace(result, output=target))
     if target is not None:
-        keeping.write("output", lambda made: write_page(made, target))
-    return keeping.finish()
+        writer.write("output", lambda made: write_page(made, target))
+    return writer.finish()

@@ -2,19 +2,24 @@
 
 import shlex
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gptfl.api.compare import compare
 from gptfl.api.rank import rank
+from gptfl.api.report import write_report
 from gptfl.api.verify import verify
 from gptfl.core import Progress, silent, user_path
 from gptfl.errors import DataError
 from gptfl.features.featurize import featurize
 from gptfl.interruption import leaving
+from gptfl.options.base import make
+from gptfl.options.common import DemoOptions
+from gptfl.options.files import typed
+from gptfl.options.signature import takes
 from gptfl.recording.collect import collect
 from gptfl.recording.resume import KEPT, NONE_KEPT, left_at
 from gptfl.scores.comparison import Comparison
@@ -28,9 +33,6 @@ if TYPE_CHECKING:
     from gptfl.influence.ranking import RankResult
 
 
-TEST = 48
-SIZES: Mapping[str, Any] = {}
-"""Other sizes than those of the recommended road."""
 LEARNING_RATE = 1e-4
 MODEL, TASK = "tiny", "errands"
 LEFT_OUT = "price"
@@ -47,6 +49,7 @@ class DemoResult:
     comparison: Comparison
     verification: "Verification"
     ranking: "RankResult"
+    page: Path
 
     @property
     def verdict(self) -> str:
@@ -68,11 +71,13 @@ class DemoResult:
         return "; ".join(parts)
 
 
+@takes(DemoOptions)
 def demo(
     workspace: str | Path | None = None,
     *,
     progress: Progress = silent,
     announce: Callable[[str, str, float], None] | None = None,
+    **options: Any,
 ) -> DemoResult:
     """Go the recommended road on the built-in model and task: a minute or two on two cores.
 
@@ -80,19 +85,34 @@ def demo(
         workspace: ``gptfl-demo`` in the current folder unless given. Runs and features that are there already aren't made again.
         progress: called along the way.
         announce: gets each stage's name, what it made and the seconds it took.
+        options: those of ``gptfl demo`` (docs/cli.md) by name: ``pool``, ``test`` and ``runs`` make it a smaller one.
+
+    Raises ``DataError`` where the workspace holds a demo of other sizes.
     """
-    root = user_path(FOLDER if workspace is None else workspace)
+    return demo_with(make(DemoOptions, workspace=workspace, **options), progress=progress, announce=announce)
+
+
+def demo_with(
+    options: DemoOptions,
+    *,
+    progress: Progress = silent,
+    announce: Callable[[str, str, float], None] | None = None,
+) -> DemoResult:
+    """``demo`` with all options in one object."""
+    root = user_path(options.workspace or FOLDER)
     recording = Workspace(root).dynamics_path(stem_for(TASK, MODEL))
 
     def left() -> str:
-        again = f"gptfl demo --workspace {shlex.quote(str(root))} goes on from there"
-        return f"finished runs are kept, {again}" if left_at(recording) == KEPT else NONE_KEPT
+        again = shlex.join(("gptfl", "demo", *typed(replace(options, workspace=root))))
+        return f"finished runs are kept, {again} goes on from there" if left_at(recording) == KEPT else NONE_KEPT
 
     with leaving(left):
-        return _demo(root, progress, announce)
+        return _demo(options, root, progress, announce)
 
 
-def _demo(root: Path, progress: Progress, announce: Callable[[str, str, float], None] | None) -> DemoResult:
+def _demo(
+    options: DemoOptions, root: Path, progress: Progress, announce: Callable[[str, str, float], None] | None
+) -> DemoResult:
     @contextmanager
     def stage(name: str) -> Iterator[Callable[[str], None]]:
         started = time.perf_counter()
@@ -107,13 +127,16 @@ def _demo(root: Path, progress: Progress, announce: Callable[[str, str, float], 
             TASK,
             workspace=root,
             few_runs=True,
-            test=TEST,
+            pool=options.pool,
+            test=options.test,
+            runs=options.runs,
             lr=LEARNING_RATE,
             device="cpu",
             progress=progress,
-            **SIZES,
         )
-        describe(f"{recorded.runs} runs, {TEST} test examples measured after every step, and gradients along one more")
+        describe(
+            f"{recorded.runs} runs, {options.test} test examples measured after every step, and gradients along one more"
+        )
     with stage("featurize") as describe:
         features = featurize("gradients", dynamics=recorded.path, progress=progress)
         describe("the recorded gradients, as vectors of the examples")
@@ -140,7 +163,12 @@ def _demo(root: Path, progress: Progress, announce: Callable[[str, str, float], 
     with stage("rank") as describe:
         ranking = rank((fitted.path,), dynamics=recorded.path, progress=progress)
         describe("the influence of every training example, nothing trained")
-    return DemoResult(root, subset, comparison, verification, ranking)
+    with stage("report") as describe:
+        page = write_report(
+            simulator=fitted.path, dynamics=recorded.path, folds=recorded.runs, workspace=root, progress=progress
+        )
+        describe("one page of all of it, with a switch for each training example")
+    return DemoResult(root, subset, comparison, verification, ranking, page.path)
 
 
 def _subset(root: Path, recording: Path) -> Path:

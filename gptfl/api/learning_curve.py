@@ -20,7 +20,7 @@ from gptfl.options.base import make
 from gptfl.options.defaults import FEW_RUNS, PAPER
 from gptfl.options.evaluation import LearningCurveOptions
 from gptfl.options.signature import takes
-from gptfl.plugins.registry import get_registry
+from gptfl.plugins.registry import Registry
 from gptfl.plugins.settings import read_settings_by_part
 from gptfl.recording.recording import OpenedRecording, choose_metric, focused, open_recording
 from gptfl.report.learning_curve import draw_runs_sweep, write_runs_sweep
@@ -67,9 +67,8 @@ def learning_curve_with(options: LearningCurveOptions, *, progress: Progress = s
     chosen, metric_notes = choose_metric(recording.dynamics, options.metric)
     recording = focused(recording, chosen)
     lookup = FeatureLookup(recording, inputs.features, options.encoder)
-    registry = get_registry()
-    entries, _ = choose_estimators(registry, lookup, chosen, options.estimators or COMPARED, settings)
-    job = HeldOutEvaluation(registry, recording, chosen, seed, progress)
+    entries, _ = choose_estimators(lookup, chosen, options.estimators or COMPARED, settings)
+    job = HeldOutEvaluation(recording, chosen, seed, progress)
     usable, run_notes = usable_runs(recording.dynamics.runs, chosen)
     rest, tests = _parted(usable, held_out, together_in(recording.dynamics.settings))
     groups = {count: groups_of(rest, count, draws) for count in counts}
@@ -188,14 +187,16 @@ def _costs(
         if entry.feature_choice.features is not None and entry.feature_choice.features.seconds is not None
     }
     exact = recording.dynamics.gradients is not None
-    silent_rows = [entry.label for entry in entries if _is_unpriced(entry, entry.label in beside, exact)]
+    silent_rows = [
+        entry.label for entry in entries if _is_unpriced(entry, recording.registry, entry.label in beside, exact)
+    ]
     if not silent_rows:
         return float(np.mean(known)), beside, ()
     note = f"what the gradients of {', '.join(silent_rows)} took isn't known: the cost is without them"
     return float(np.mean(known)), beside, (note,)
 
 
-def _is_unpriced(entry: ComparedEstimator, priced: bool, exact: bool) -> bool:
+def _is_unpriced(entry: ComparedEstimator, registry: Registry, priced: bool, exact: bool) -> bool:
     """Whether an estimator works from gradients of which nobody knows what they took.
 
     ``priced`` says that what its features took is known, ``exact`` that the recording has gradient products, whose
@@ -203,7 +204,7 @@ def _is_unpriced(entry: ComparedEstimator, priced: bool, exact: bool) -> bool:
     """
     features = entry.feature_choice.features
     vectors = features is not None and any(one.kind == "gradient" for one in features.sets.values())
-    estimator = get_registry().make("estimator", entry.name, **entry.settings)
+    estimator = registry.make("estimator", entry.name, **entry.settings)
     # Who takes products without requiring them takes them beside gradient vectors alone.
     products = "gradients" in (estimator.tags.uses if vectors else estimator.tags.requires)
     return (vectors and not priced) or (exact and products)

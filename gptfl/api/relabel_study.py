@@ -20,7 +20,6 @@ from gptfl.options.base import make
 from gptfl.options.influence import RelabelStudyOptions
 from gptfl.options.signature import takes
 from gptfl.plugins.guards import make_executor, make_metric
-from gptfl.plugins.registry import get_registry
 from gptfl.recording.cost import Announce
 from gptfl.recording.recording import OpenedRecording, with_texts
 from gptfl.recording.trainers import model_of
@@ -79,7 +78,7 @@ def relabel_study_with(
             f"{recording.path} has no flipped labels to correct", "record with gptfl collect --flip-labels 0.4"
         )
     target, picture = study_targets("relabel-study", recording, study)
-    runner = make_executor(get_registry(), study.executor)
+    runner = make_executor(recording.registry, study.executor)
     retrainer = _retrainer(recording, options, progress)
     subject = influence_target(influence.on, recording.dynamics)
     own = measure_initial_metrics(recording, sources[0].metric, None, None, progress)
@@ -159,8 +158,8 @@ def _numbers(text: str) -> list[float]:
 
 
 def _retrainer(recording: OpenedRecording, options: RelabelStudyOptions, progress: Progress) -> Retrainer:
-    pool, test = with_texts(recording.dynamics, options.influence.data, recording.path)
-    chosen = tuple(make_metric(get_registry(), name) for name in METRICS)
+    pool, test = with_texts(recording, options.influence.data)
+    chosen = tuple(make_metric(recording.registry, name) for name in METRICS)
     for metric in chosen:
         metric.check(test)
     batch_size, total = _length(recording, len(pool), options.epochs, options.steps)

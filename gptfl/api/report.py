@@ -78,7 +78,7 @@ def write_report(
 
 
 def report_with(options: ReportOptions, *, progress: Progress = silent) -> Report:
-    """``write_report`` with all options in one object."""
+    """``write_report`` with all options in one object. Raises as it does, but for ``TypeError``."""
     recording, source, notes = _opened(options)
     target = recording.workspace.root / "report.html" if options.output is None else user_path(options.output)
     if target.suffix.lower() not in (".html", ".htm"):
@@ -231,7 +231,7 @@ def _with_comparison(
     ):
         folds = min(FOLDS, len(usable)) if len(usable) > 2 else None
     named = () if parts.estimator is None else (parts.estimator,)
-    asked = make(
+    compare_options = make(
         CompareOptions,
         InputOptions(features=options.inputs.features),
         estimators=named,
@@ -240,7 +240,7 @@ def _with_comparison(
         seed=options.seed,
     )
     try:
-        comparison: Comparison = compare_held_out(recording, asked, progress)
+        comparison: Comparison = compare_held_out(recording, compare_options, progress)
     except DataError as error:
         return replace(parts, notes=(*parts.notes, error.problem)), [
             ("the comparison with naive rows", "gptfl compare")

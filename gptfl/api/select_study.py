@@ -17,7 +17,7 @@ from gptfl.options.influence import SelectStudyOptions
 from gptfl.options.signature import takes
 from gptfl.plugins.guards import make_executor, make_metric
 from gptfl.plugins.interfaces import Metric
-from gptfl.plugins.registry import get_registry
+from gptfl.plugins.registry import Registry
 from gptfl.recording.cost import Announce
 from gptfl.recording.recording import with_texts
 from gptfl.recording.trainers import model_of
@@ -82,11 +82,9 @@ def select_study_with(
     class_quota(source.scope.pool, spec)
     halves = split_tests(source, subject, options.score_on, seed)
     target, picture = study_targets("select-study", source.recording, study)
-    registry = get_registry()
-    runner = make_executor(registry, study.executor)
+    runner = make_executor(source.recording.registry, study.executor)
     retrainer = _retrainer(source, halves, options, progress)
     choices, notes = baseline_choices(
-        registry,
         source,
         halves,
         spec_of_selection=spec,
@@ -146,7 +144,7 @@ def _retrainer(
     progress: Progress,
 ) -> Retrainer:
     recording = source.recording
-    pool, test = with_texts(recording.dynamics, options.data, recording.path)
+    pool, test = with_texts(recording, options.data)
     scored = tuple(test[place] for place in halves.scored)
     recipe = recorded_schedule(recording.dynamics, source.metric)
     kept = recording.workspace.root / f"{recording.stem}.select-study.jsonl"
@@ -154,7 +152,7 @@ def _retrainer(
         recording=recording,
         pool=pool,
         test=scored,
-        metrics=_metrics(source.metric, scored),
+        metrics=_metrics(recording.registry, source.metric, scored),
         model=model_of(recording, options.study.model),
         device=options.study.device,
         steps=recipe.steps,
@@ -165,9 +163,8 @@ def _retrainer(
     )
 
 
-def _metrics(metric: MetricInfo, scored: Sequence[Example]) -> tuple[Metric, ...]:
+def _metrics(registry: Registry, metric: MetricInfo, scored: Sequence[Example]) -> tuple[Metric, ...]:
     """The metric selected for, and accuracy where the test examples have classes."""
-    registry = get_registry()
     first = make_metric(registry, metric.name)
     first.check(scored)
     if metric.name == ALSO or not all(example.choices for example in scored):

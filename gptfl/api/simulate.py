@@ -83,7 +83,9 @@ def simulate_with(
     if new.new_train is not None or new.new_test is not None:
         from gptfl.simulation.new_examples import read_new_examples  # with all that reads examples
 
-        examples = read_new_examples(new.new_train, new.new_test, known.recording.dynamics, known.metric)
+        examples = read_new_examples(
+            new.new_train, new.new_test, known.recording.dynamics, known.metric, known.recording.registry
+        )
         source = with_new_examples(known, examples, inputs.features, new.model, progress)
     request = request_of(source, choice, observe, seed)
     other = OtherSubset.of(source, against)

@@ -14,7 +14,7 @@ from gptfl.features.lookup import FeaturesRead, find_features
 from gptfl.options.base import make, shared
 from gptfl.options.evaluation import CompareOptions, GridOptions
 from gptfl.options.signature import takes
-from gptfl.plugins.registry import get_registry
+from gptfl.plugins.registry import Registry
 from gptfl.plugins.settings import read_axes, read_settings_by_part
 from gptfl.recording.recording import choose_metric, open_recording
 from gptfl.report.sweep import check_sweep_format, draw_sweep, write_sweep
@@ -47,10 +47,10 @@ class _Grid:
         if len(self.points) > MOST_POINTS:
             raise UsageError(f"these are {len(self.points)} combinations", f"ask for at most {MOST_POINTS} at a time")
 
-    def check_settings(self) -> None:
+    def check_settings(self, registry: Registry) -> None:
         """Make the estimator once for each combination: a value that it refuses is told before any work."""
         for point in self.points:
-            get_registry().make("estimator", self.estimator, **settings_of(point))
+            registry.make("estimator", self.estimator, **settings_of(point))
 
 
 def settings_of(point: Mapping[str, Any]) -> dict[str, Any]:
@@ -93,8 +93,8 @@ def sweep_with(options: GridOptions, *, progress: Progress = silent) -> Sweep:
     twice = sorted(axes.keys() & fixed.keys())
     if twice:
         raise UsageError(f"{twice[0]} is both swept and set", "leave out --set for it")
-    grid.check_settings()
     recording = open_recording(inputs.dynamics, inputs.workspace)
+    grid.check_settings(recording.registry)
     chosen, metric_notes = choose_metric(recording.dynamics, options.metric)
     _check_every(axes.get(EVERY, ()))
     read: FeaturesRead = {

@@ -16,7 +16,6 @@ from gptfl.options.common import Picture
 from gptfl.options.evaluation import VerifyOptions
 from gptfl.options.signature import takes
 from gptfl.plugins.guards import make_executor
-from gptfl.plugins.registry import get_registry
 from gptfl.recording.cost import Announce
 from gptfl.report.verification import draw_verification, write_verification
 from gptfl.simulation.counterfactual import SimulationRequest, counterfactual_of
@@ -82,9 +81,8 @@ def verify_with(
     target, picture = _targets(source, request, options.output, options.figure)
     prediction = source.predict(request.query)
     average = against_average(source, request)
-    registry = get_registry()
-    runner = make_executor(registry, options.executor)
-    training = TrainingPlan.of(registry, source, request, choice, options, progress)
+    runner = make_executor(source.recording.registry, options.executor)
+    training = TrainingPlan.of(source, request, choice, options, progress)
     if announce is not None or options.dry_run:
         guess = training.estimate()
         if announce is not None:

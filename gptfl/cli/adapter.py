@@ -12,6 +12,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand
 
+from gptfl.cli import console
 from gptfl.cli.config import read_config, written
 from gptfl.cli.values import read_plainly
 from gptfl.errors import GptflError, UsageError
@@ -230,9 +231,7 @@ def _names(of: str | tuple[str, ...]) -> list[str]:
         from gptfl.training.names import ALIASES, SMOLLM2_Q4, TINY
 
         return [*ALIASES, SMOLLM2_Q4, TINY]
-    from gptfl.plugins.registry import get_registry
-
     try:
-        return list(get_registry().names(of))
+        return list(console.registry().names(of))
     except GptflError:
         return []

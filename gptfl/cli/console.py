@@ -29,6 +29,7 @@ from gptfl.errors import UNSAFE, NotKept, harmless, one_line
 
 if TYPE_CHECKING:
     from gptfl.core import Progress as ProgressCallback
+    from gptfl.plugins.registry import Registry
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -70,11 +71,16 @@ def warn(text: str) -> None:
     err.print(f"warning: {one_line(text)}", markup=False, soft_wrap=True, style="yellow")
 
 
-def warn_of_problems() -> None:
-    """Tell, once a command, which plugins could not be used."""
+def registry() -> "Registry":
+    """Every task, encoder, metric, estimator and executor that commands find by name."""
     from gptfl.plugins.registry import get_registry
 
-    for problem in get_registry().problems:
+    return get_registry()
+
+
+def warn_of_problems() -> None:
+    """Tell, once a command, which plugins could not be used."""
+    for problem in registry().problems:
         warn(f"plugin {problem.owner}: {problem.reason}")
 
 
@@ -186,15 +192,6 @@ def show_unkept(unkept: tuple[str, ...], error: NotKept | None) -> None:
         # The result is out before the error, also where both go to one place.
         sys.stdout.flush()
         raise error
-
-
-def human_bytes(count: float) -> str:
-    """1536 -> "1.5 kB"; decimal units."""
-    for unit in ("B", "kB", "MB", "GB"):
-        if count < 1000:
-            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
-        count /= 1000
-    return f"{count:.1f} TB"
 
 
 def human_count(count: float) -> str:

@@ -22,7 +22,7 @@ def command(options: DemoOptions) -> None:
 
     Example: `gptfl demo`
     """
-    from gptfl.api.demo import demo
+    from gptfl.api.demo import demo_with
     from gptfl.cli import rank, verify
     from gptfl.report.comparison import rich_table
 
@@ -30,7 +30,7 @@ def command(options: DemoOptions) -> None:
         console.say(f"{stage:<10} {console.human_seconds(seconds):>12}   {made}")
 
     with console.progress_bar() as progress:
-        result = demo(options.workspace, progress=progress, announce=announce)
+        result = demo_with(options, progress=progress, announce=announce)
     console.say()
     show_table(rich_table(result.comparison))
     console.say()
@@ -39,6 +39,7 @@ def command(options: DemoOptions) -> None:
     rank.show(result.ranking, TOP, reverse=False)
     console.say()
     console.say(f"Verdict: {result.verdict}.")
+    console.say(f"page: {result.page} (open it in a browser)")
     console.show_unkept((*result.comparison.unkept, *result.verification.unkept, *result.ranking.unkept), None)
     console.say()
     console.say("Try next, in the same workspace:")

@@ -15,13 +15,19 @@ if TYPE_CHECKING:
 
 
 class DrawingProcess:
-    """Draws a simulation beside the command. It ends with it, and by the signals that end it."""
+    """Draws a simulation beside the command, by what ``serve_pictures`` does at the other end of a pipe."""
 
-    def __init__(self) -> None:
+    def __init__(self, pipe: "Connection") -> None:
+        self._pipe = pipe
+
+    @classmethod
+    def start(cls) -> "DrawingProcess":
+        """Starts the process. It ends with the command, and by the signals that end that."""
         context: Any = multiprocessing.get_context("fork")
-        self._ours, theirs = context.Pipe()
-        context.Process(target=_serve, args=(self._ours, theirs), daemon=True).start()
+        ours, theirs = context.Pipe()
+        context.Process(target=serve_pictures, args=(ours, theirs), daemon=True).start()
         theirs.close()
+        return cls(ours)
 
     @staticmethod
     def is_possible() -> bool:
@@ -33,8 +39,8 @@ class DrawingProcess:
         from gptfl.report.simulation import figure_arguments
 
         try:
-            self._ours.send((figure_arguments(result), path))
-            problem = self._ours.recv()
+            self._pipe.send((figure_arguments(result), path))
+            problem = self._pipe.recv()
         except (EOFError, OSError) as error:
             raise ResourceError(f"{path} can't be drawn: the process that draws has ended", "try again") from error
         if problem is not None:
@@ -42,7 +48,8 @@ class DrawingProcess:
             raise kind(text, remedy) if issubclass(kind, GptflError) else kind(text)
 
 
-def _serve(ours: "Connection", theirs: "Connection") -> None:
+def serve_pictures(ours: "Connection", theirs: "Connection") -> None:
+    """What the process does: draws what comes in at ``theirs``, once, and answers with what was wrong or None."""
     ours.close()  # else the end of the command would go unnoticed
     try:
         with uncollected():
@@ -57,12 +64,12 @@ def _serve(ours: "Connection", theirs: "Connection") -> None:
     except GptflError as error:
         theirs.send((type(error), error.problem, error.remedy))
     except Exception as error:
-        theirs.send(_plain(error))
+        theirs.send(sendable(error))
     else:
         theirs.send(None)
 
 
-def _plain(error: Exception) -> tuple[type[Exception], str, str]:
+def sendable(error: Exception) -> tuple[type[Exception], str, str]:
     """An exception of any kind, as one that can be sent."""
     builtin = type(error).__module__ == "builtins" and type(error).__init__ is not Exception.__init__
     return (type(error) if builtin else RuntimeError), str(error), ""

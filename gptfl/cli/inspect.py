@@ -96,7 +96,7 @@ def _show_command(file: str | Path, options: InspectOptions) -> None:
 
     if options.examples:
         raise UsageError("--command and --examples were given together", "choose one")
-    made = command_of(file)
+    made = command_of(file, console.registry())
     if options.as_json:
         console.say_json({"command": ["gptfl", *made.words], "unknown": made.unknown})
         return

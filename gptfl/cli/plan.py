@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from rich.filesize import decimal
+
 from gptfl.cli import console
 
 if TYPE_CHECKING:
@@ -20,7 +22,7 @@ def _generation(plan: "CostEstimate") -> dict[str, str]:
 
 def _checkpoints(plan: "CostEstimate") -> dict[str, str]:
     size = plan.checkpoint_bytes
-    return {"checkpoints": f"{console.human_bytes(size)} more, in files of their own"} if size else {}
+    return {"checkpoints": f"{decimal(size)} more, in files of their own"} if size else {}
 
 
 def _gradients(plan: "CostEstimate") -> dict[str, str]:
@@ -34,8 +36,8 @@ def _gradients(plan: "CostEstimate") -> dict[str, str]:
         cost = plan.gradients
         rows["gradients"] = (
             f"one reference run besides; {cost.pool} x {cost.test} products at steps {', '.join(map(str, cost.points))}: "
-            f"about {console.human_seconds(cost.seconds)} and {console.human_bytes(cost.memory_bytes)} of memory more, "
-            f"{console.human_bytes(cost.file_bytes)} of file"
+            f"about {console.human_seconds(cost.seconds)} and {decimal(cost.memory_bytes)} of memory more, "
+            f"{decimal(cost.file_bytes)} of file"
         )
     if plan.sketches is not None:
         sketches = plan.sketches
@@ -43,7 +45,7 @@ def _gradients(plan: "CostEstimate") -> dict[str, str]:
             f"{'along the same run' if plan.gradients else 'one reference run besides'}; {sketches.pool} + {sketches.test} "
             f"gradients in {sketches.dimensions} dimensions at steps {', '.join(map(str, sketches.points))}: about "
             f"{console.human_seconds(sketches.seconds)} ({console.human_seconds(sketches.per_example)} an example) and "
-            f"{console.human_bytes(sketches.memory_bytes)} of memory more, {console.human_bytes(sketches.file_bytes)} of file"
+            f"{decimal(sketches.memory_bytes)} of memory more, {decimal(sketches.file_bytes)} of file"
         )
     return rows
 
@@ -118,9 +120,9 @@ def announce(plan: "CostEstimate") -> None:
             "time": f"about {console.human_seconds(plan.seconds)} "
             f"({console.human_seconds(plan.seconds_per_step)} a step, "
             f"{console.human_seconds(plan.seconds_per_evaluation)} a measurement)",
-            "memory": f"about {console.human_bytes(plan.memory_bytes)} and activations"
+            "memory": f"about {decimal(plan.memory_bytes)} and activations"
             + (f", in each of {plan.processes} processes" if plan.processes > 1 else ""),
-            "file": f"about {console.human_bytes(plan.file_bytes)}",
+            "file": f"about {decimal(plan.file_bytes)}",
             **_checkpoints(plan),
             **_gradients(plan),
             **_later(plan),
@@ -140,6 +142,6 @@ def announce_trainings(plan: "CostEstimate", trainings: Mapping[str, str]) -> No
             **trainings,
             "training": f"{trained} of {whole} parameters, lr {plan.learning_rate:g}, {plan.precision} on {plan.device}",
             "time": f"about {console.human_seconds(plan.seconds)} ({console.human_seconds(plan.seconds_per_step)} a step)",
-            "memory": f"about {console.human_bytes(plan.memory_bytes)} and activations",
+            "memory": f"about {decimal(plan.memory_bytes)} and activations",
         }
     )

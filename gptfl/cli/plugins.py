@@ -7,7 +7,6 @@ from gptfl.cli.adapter import with_options
 from gptfl.cli.tables import show_table
 from gptfl.options.common import PluginsOptions
 from gptfl.plugins.parts import KINDS
-from gptfl.plugins.registry import get_registry
 
 
 @with_options(PluginsOptions)
@@ -16,7 +15,7 @@ def command(options: PluginsOptions) -> None:
 
     Example: `gptfl plugins --json`
     """
-    registry = get_registry()
+    registry = console.registry()
     parts = [part for claims in registry.parts.values() for part in claims]
     parts.sort(key=lambda part: (list(KINDS).index(part.kind), part.name, part.owner))
     if options.as_json:

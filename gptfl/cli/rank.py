@@ -47,7 +47,14 @@ def command(options: RankOptions) -> None:
 
 
 def show(result: "RankResult", top: int, reverse: bool, only: str | None = None) -> None:
-    """Print the rankings, what is known of the rows, and how early they find flips."""
+    """Print the rankings, what is known of the rows, and how early they find flips.
+
+    Args:
+        result: what ``gptfl.rank`` returned.
+        top: how many rows, or groups, to print of each ranking.
+        reverse: whether those of lowest influence come first. The order of ``--for cleaning`` stays.
+        only: the verdict of those to print; None for any.
+    """
     from gptfl.report.groups import group_table
     from gptfl.report.ranking import detection_table, rich_table, token_table
     from gptfl.report.verdicts import verdict_line

@@ -33,7 +33,7 @@ def command(options: SimulateOptions) -> None:
         _many(options)
         return
     options = pictured(options)
-    beside = DrawingProcess() if not options.no_picture and DrawingProcess.is_possible() else None
+    beside = DrawingProcess.start() if not options.no_picture and DrawingProcess.is_possible() else None
     with uncollected():
         from gptfl.api.simulate import simulate_with
         from gptfl.report.simulation import draw_simulation, to_dict

@@ -27,6 +27,7 @@ class Stream(IntEnum):
     RANDOM_SUBSETS = 32
     SWAPS = 33
     STARTS = 34
+    FORECAST_ORDER = 41
 
 
 class RunStream(IntEnum):
@@ -38,6 +39,20 @@ class RunStream(IntEnum):
     DEALING = 5
     RESERVED = 6
     CHECKING_ORDER = 7
+
+
+class TinyStream(IntEnum):
+    """What is drawn from the seed of the built-in model, beside the texts of ``Stream.ERRANDS_TEXTS``."""
+
+    WINDOWS = 2
+
+
+class SyntheticStream(IntEnum):
+    """What is drawn from the seed of a synthetic recording."""
+
+    TRAJECTORIES = 2
+    FEATURES = 3
+    GRADIENTS = 4
 
 
 def generator(*key: int) -> np.random.Generator:

@@ -74,7 +74,7 @@ class Exposures:
     def gram(self) -> Float[np.ndarray, "run run"]:
         """The products of the runs' exposures with each other."""
         result = np.zeros((self.runs, self.runs))
-        for part in self._columns():
+        for part in self.columns():
             result += part @ part.T
         return result
 
@@ -82,7 +82,7 @@ class Exposures:
         """The sum over examples of exposure times weight."""
         return np.bincount(self.run, self.value * weights[self.member], self.runs)
 
-    def _columns(self) -> Iterator[Float[np.ndarray, "run some"]]:
+    def columns(self) -> Iterator[Float[np.ndarray, "run some"]]:
         """The exposures to every example seen, some examples at a time."""
         seen, column = np.unique(self.member, return_inverse=True)
         width = max(1, ENTRIES // self.runs)

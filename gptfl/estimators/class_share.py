@@ -76,7 +76,7 @@ class ClassShare:
         self.classes_ = _class_indices(data)
         weights = weights_of(data.pool)
         self.counts_ = None if weights is None else weights.astype(np.float64)
-        share = np.concatenate([self._shares_of(run) for run in runs])
+        share = np.concatenate([self.shares_of(run) for run in runs])
         self.share_ = share.mean(axis=0)
         classes = Classes(data.pool)
         known = dict(zip(map(classes.of, data.pool), self.classes_.tolist(), strict=True))
@@ -92,7 +92,8 @@ class ClassShare:
                 self.intercept_[step, tests], self.slope_[step][:, tests] = intercept, slope
         return self
 
-    def _shares_of(self, run: Run) -> Float[np.ndarray, "1 grid class"]:
+    def shares_of(self, run: Run) -> Float[np.ndarray, "1 grid class"]:
+        """The share of each class in what a run has seen by each step of the grid."""
         curriculum = run.curriculum
         batches, rates = curriculum.batches[None], curriculum.learning_rates[None]
         return shares(exposures(batches, rates, self.steps_, len(self.classes_), self.classes_, self.counts_))

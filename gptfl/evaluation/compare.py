@@ -12,7 +12,6 @@ from gptfl.evaluation.specs import ComparedEstimator, choose_estimators
 from gptfl.evaluation.truth import open_truth
 from gptfl.features.lookup import FeatureLookup, FeaturesRead, choice_notes
 from gptfl.options.evaluation import CompareOptions
-from gptfl.plugins.registry import get_registry
 from gptfl.plugins.settings import read_settings_by_part
 from gptfl.recording.movement import LOSS, movement_of
 from gptfl.recording.recording import OpenedRecording, choose_metric, focused, open_recording
@@ -46,16 +45,11 @@ def compare_held_out(
     chosen, metric_notes = choose_metric(recording.dynamics, options.metric)
     recording = focused(recording, chosen)
     lookup = FeatureLookup(recording, options.inputs.features, options.encoder, {} if read is None else read)
-    registry = get_registry()
-    entries, left_out = choose_estimators(
-        registry, lookup, chosen, options.estimators, settings, calibrate=options.calibrate
-    )
+    entries, left_out = choose_estimators(lookup, chosen, options.estimators, settings, calibrate=options.calibrate)
     _check_against(against, [entry.label for entry in entries])
     truth = None if options.truth is None else _truth(options, recording, chosen)
     folds, fold_notes = (None, ()) if truth else folds_for(recording.dynamics, recording.held_out, options.folds)
-    job = HeldOutEvaluation(
-        registry, recording, chosen, seed, progress, cost=options.cost, observed=observed, truth=truth
-    )
+    job = HeldOutEvaluation(recording, chosen, seed, progress, cost=options.cost, observed=observed, truth=truth)
     splits, run_notes = job.divide(folds)
     _check_observed(observed, splits)
     job.hold_out(splits)
@@ -146,9 +140,7 @@ def _holdout_notes(recording: OpenedRecording, entries: Sequence[ComparedEstimat
     """What is set aside, and what of it any of the features may know."""
     by_encoder: dict[str | None, Features | None] = {None: None}
     by_encoder |= {entry.feature_choice.encoder: entry.feature_choice.features for entry in entries}
-    notes_of_each = (
-        holdout_notes(recording.dynamics, recording.held_out, features) for features in by_encoder.values()
-    )
+    notes_of_each = (holdout_notes(recording, features) for features in by_encoder.values())
     return tuple(dict.fromkeys(note for notes in notes_of_each for note in notes))
 
 

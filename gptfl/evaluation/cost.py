@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from gptfl.core import MetricInfo, Run
 from gptfl.core.queries import query_for, same_steps
+from gptfl.plugins.optional import CountsOperations
 from gptfl.scores.comparison import Cost
 from gptfl.simulation.requirements import NamedEstimator
 from gptfl.simulation.run_predictions import predict_trajectories
@@ -41,8 +42,8 @@ def measure_cost(named: NamedEstimator, runs: Sequence[Run], metric: MetricInfo,
 
 
 def _operations(named: NamedEstimator, runs: Sequence[Run], metric: MetricInfo, scope: Scope | None) -> float | None:
-    flops = getattr(named.estimator, "flops", None)
-    if flops is not None:
+    if isinstance(named.estimator, CountsOperations):
+        flops = named.estimator.flops
         queries = [query_for([runs[place] for place in places], metric) for places in same_steps(runs)]
         return float(sum(flops(query if scope is None else scope.about(query)) for query in queries))
     from torch.utils.flop_counter import FlopCounterMode

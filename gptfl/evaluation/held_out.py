@@ -27,7 +27,6 @@ from gptfl.evaluation.cost import measure_cost
 from gptfl.evaluation.specs import ComparedEstimator
 from gptfl.evaluation.truth import tested
 from gptfl.plugins.interfaces import Estimator
-from gptfl.plugins.registry import Registry
 from gptfl.recording.recording import OpenedRecording
 from gptfl.scores.comparison import Predictions
 from gptfl.scores.coverage import Intervals
@@ -47,7 +46,6 @@ class HeldOutEvaluation:
     With ``truth``, all runs of the recording teach, and those of the other are held out.
     """
 
-    registry: Registry
     recording: OpenedRecording
     metric: MetricInfo
     seed: int
@@ -133,7 +131,7 @@ class HeldOutEvaluation:
         if tests:
             self.splits.append(replace(split, test=tuple(tests)))
             self.tests += [(split.fold, run) for run in tests]
-            named = NamedEstimator(self.registry.find("estimator", anchor.name), anchor)
+            named = NamedEstimator(self.recording.registry.find("estimator", anchor.name), anchor)
             self.means += predict_trajectories(named, tests, self.metric, self.scope(anchor, None))
 
     def data(self, split: Split, features: Features | None, estimator: Estimator, folds: int = 1) -> FitData:
@@ -185,7 +183,7 @@ class HeldOutEvaluation:
         ``note`` is what progress says beside the estimator's label.
         """
         splits = self.splits if splits is None else splits
-        part = self.registry.find("estimator", entry.name)
+        part = self.recording.registry.find("estimator", entry.name)
         label, features = entry.label, entry.feature_choice.features
         answers: list[RunPrediction] = []
         fits: list[FittedEstimator] = []
@@ -193,7 +191,7 @@ class HeldOutEvaluation:
             fold = note or (f"fold {number + 1} of {len(splits)}" if len(splits) > 1 else "")
             self.progress("compare", self.done, self.fits, f"{label}, {fold}" if fold else label)
             self.done += 1
-            named = NamedEstimator(part, self.registry.make("estimator", entry.name, **entry.settings))
+            named = NamedEstimator(part, self.recording.registry.make("estimator", entry.name, **entry.settings))
             estimator = named.estimator
             try:
                 problem = refusal(estimator, () if self.recording.held_out is None else self.recording.held_out.sides)

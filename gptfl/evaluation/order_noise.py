@@ -62,7 +62,7 @@ def ceiling_of(runs: Sequence[Run], metric: MetricInfo, held_out: HeldOut, seed:
         return None
     lds = lds_ceiling(at, held_out.recorded, held_out.peers)
     finite_lds = lds if np.isfinite(lds) else None
-    logs = noise_draws(values, _weights(grid, held_out), seed)
+    logs = noise_draws(values, point_weights(grid, held_out), seed)
     unsure = doubt(at, held_out.recorded, held_out.mean_run, held_out.sampling, seed, logs)
     if unsure is None:
         return Ceiling(skill, finite_lds, count, len(chosen))
@@ -70,7 +70,7 @@ def ceiling_of(runs: Sequence[Run], metric: MetricInfo, held_out: HeldOut, seed:
     return Ceiling(skill, finite_lds, count, len(chosen), *intervals, unsure)
 
 
-def _weights(grid: Int[np.ndarray, " recorded"], held_out: HeldOut) -> Float[np.ndarray, "recorded test"]:
+def point_weights(grid: Int[np.ndarray, " recorded"], held_out: HeldOut) -> Float[np.ndarray, "recorded test"]:
     """How many held-out points each step and test example of the repeats stands for, between two steps for its share."""
     found = np.zeros((len(grid), held_out.recorded.shape[2]))
     for steps, mask in zip(held_out.steps, counted(held_out.recorded), strict=True):

@@ -82,7 +82,6 @@ def _setting_label(key: str, value: Any) -> str:
 
 
 def choose_estimators(
-    registry: Registry,
     lookup: FeatureLookup,
     metric: MetricInfo,
     specs: Sequence[str] | None = None,
@@ -95,8 +94,7 @@ def choose_estimators(
     about unseen examples, which its row says itself.
 
     Args:
-        registry: where estimators are found by name.
-        lookup: the features that they work from.
+        lookup: the recording and the features that they work from.
         metric: to be predicted.
         specs: read by ``parse_spec``; without them all registered estimators take part.
         settings: by an estimator's name, settings for each of its rows; what a spec says itself goes before.
@@ -104,7 +102,7 @@ def choose_estimators(
 
     Raises ``UsageError`` for names and settings that aren't known, ``DataError`` where a need of one named isn't met.
     """
-    settings = settings or {}
+    settings, registry = settings or {}, lookup.recording.registry
     parsed = [parse_spec(spec) for spec in specs or ()]
     rows = [EstimatorSpec(name, {}) for name in ALWAYS]
     rows += [EstimatorSpec(name, {}) for name in registry.names("estimator")] if specs is None else parsed

@@ -16,7 +16,6 @@ from gptfl.options.common import File
 from gptfl.options.evaluation import VerifyOptions
 from gptfl.plugins.guards import make_metric
 from gptfl.plugins.interfaces import Executor, Plan
-from gptfl.plugins.registry import Registry
 from gptfl.recording.recipe import recipe_in_file
 from gptfl.recording.recording import OpenedRecording, with_texts
 from gptfl.recording.tokens import check_tokens
@@ -71,7 +70,6 @@ class TrainingPlan:
     @classmethod
     def of(
         cls,
-        registry: Registry,
         source: FittedSimulator,
         request: SimulationRequest,
         choice: Counterfactual,
@@ -81,7 +79,6 @@ class TrainingPlan:
         """What it takes to train the runs of a question.
 
         Args:
-            registry: where the metric is found by name.
             source: the simulator that answered.
             request: the curricula.
             choice: how the question was put.
@@ -96,8 +93,8 @@ class TrainingPlan:
             recipe = replace(recipe, learning_rate=choice.overrides.learning_rate)
         by = "its settings" if options.recipe is None else f"--recipe {options.recipe}"
         _check_rates(recipe, request, recording.path, by)
-        pool, test = with_texts(recording.dynamics, options.data, recording.path)
-        metric = make_metric(registry, source.metric.name)
+        pool, test = with_texts(recording, options.data)
+        metric = make_metric(recording.registry, source.metric.name)
         metric.check(test)
         plans = tuple(
             Plan(index, run_seed(options.seed, index), TEST, batches)

@@ -8,8 +8,8 @@ from jaxtyping import Float
 from gptfl.core import Example, Features, FeatureSet, Progress, examples_fingerprint
 from gptfl.errors import DataError
 from gptfl.features.embedding import Embedding, same_identity
-from gptfl.plugins.interfaces import Encoder, UsesRecording
-from gptfl.plugins.registry import get_registry
+from gptfl.plugins.interfaces import Encoder
+from gptfl.plugins.optional import EncodesNew, ReportsProgress, UsesRecording
 from gptfl.recording.recording import OpenedRecording, with_texts
 
 CLOSE = 1e-3
@@ -38,7 +38,7 @@ def beside(
     Raises ``DataError`` where the encoder isn't the same any more, or fits its vectors to all examples together
     and can't place others among them.
     """
-    registry = get_registry()
+    registry = recording.registry
     name = features.encoder
     if name not in registry.names("encoder"):
         raise DataError(
@@ -56,7 +56,7 @@ def beside(
             f"{name} knows no examples but the recorded ones, so it gives new ones no vectors",
             "featurize and fit with an encoder that reads them, such as answer-state or minilm",
         )
-    if hasattr(encoder, "progress"):
+    if isinstance(encoder, ReportsProgress):
         encoder.progress = progress
     if isinstance(encoder, UsesRecording):
         encoder.use_recording(recording.dynamics)
@@ -100,14 +100,13 @@ def _placed(
     encoder: Encoder, features: Features, new: Sequence[Example], recording: OpenedRecording
 ) -> dict[str, Float[np.ndarray, "new d"]]:
     """Vectors by an encoder that is fitted to a recording's examples, made again and held against those kept."""
-    encode_new = getattr(encoder, "encode_new", None)
-    if encode_new is None:
+    if not isinstance(encoder, EncodesNew):
         raise DataError(
             f"{features.encoder} fits its vectors to all examples together and can't place new ones among them",
             "featurize and fit with an encoder that takes each example by itself, such as minilm",
         )
-    pool, test = with_texts(recording.dynamics, None, recording.path)
-    made = {name: np.asarray(rows) for name, rows in encode_new((*pool, *test, *new), pool, test).items()}
+    pool, test = with_texts(recording, None)
+    made = {name: np.asarray(rows) for name, rows in encoder.encode_new((*pool, *test, *new), pool, test).items()}
     recorded = len(pool) + len(test)
     for name, one in features.sets.items():
         old = np.concatenate([one.train, one.test])

@@ -15,8 +15,8 @@ from gptfl.features.embedding import Embedding, row_key
 from gptfl.options.base import make
 from gptfl.options.signature import takes
 from gptfl.options.simulation import FeaturizeOptions
-from gptfl.plugins.interfaces import Encoder, UsesRecording
-from gptfl.plugins.registry import get_registry
+from gptfl.plugins.interfaces import Encoder
+from gptfl.plugins.optional import HasNotes, KnowsSeconds, ReportsProgress, UsesRecording
 from gptfl.plugins.settings import read_settings
 from gptfl.recording.recording import open_recording, with_texts
 from gptfl.store.features import write_features
@@ -53,9 +53,6 @@ def featurize(encoder: str | None = None, *, progress: Progress = silent, **opti
     recording made with ``--no-texts`` gets its texts back from its task, or from ``data``, and only if they are the very
     ones recorded.
 
-    An encoder may have some things more than its interface asks for: ``notes``, lines for the user, ``progress``,
-    which is set to the callback, and what ``Encoder`` names.
-
     Args:
         encoder: gradients where the recording holds gradient sketches, else minilm if its weights are on this machine;
             nothing else is put in its place.
@@ -78,13 +75,13 @@ def featurize_with(options: FeaturizeOptions, *, progress: Progress = silent) ->
     recording = open_recording(options.dynamics, options.workspace)
     space, recorded = recording.workspace, recording.dynamics
     name = default_encoder(recorded.sketches is not None) if encoder is None else encoder
-    registry = get_registry()
+    registry = recording.registry
     made: Encoder = registry.make("encoder", name, **settings)
-    if hasattr(made, "progress"):
+    if isinstance(made, ReportsProgress):
         made.progress = progress
     pool, test = recorded.pool, recorded.test
     if made.tags.reads_texts:
-        pool, test = with_texts(recorded, data, recording.path)
+        pool, test = with_texts(recording, data)
     elif data is not None:
         raise UsageError(f"--data {data} is not needed: encoder {name} reads no texts", "leave out --data")
     if isinstance(made, UsesRecording):
@@ -95,13 +92,14 @@ def featurize_with(options: FeaturizeOptions, *, progress: Progress = silent) ->
     with space.lock("gptfl featurize"):
         embedding.look_up(dict.fromkeys([*space.candidates("features", encoder=name), target]))
         sets = embedding.sets()
-        seconds = getattr(made, "seconds", None)
+        seconds = made.seconds if isinstance(made, KnowsSeconds) else None
         if seconds is None and embedding.embedded == len(pool) + len(test):
             seconds = time.perf_counter() - started
         features = Features(name, embedding.identity, recorded.examples, sets, seconds)
         write_features(target, features, [row_key(e) for e in pool], [row_key(e) for e in test])
     which = () if encoder is not None or name != ON_SKETCHES else (WHY_SKETCHES,)
-    notes = (*which, *recording.notes, *embedding.notes, *getattr(made, "notes", ()))
+    own_notes = made.notes if isinstance(made, HasNotes) else ()
+    notes = (*which, *recording.notes, *embedding.notes, *own_notes)
     dims = {one: sets[one].train.shape[1] for one in sorted(sets, key=natural)}
     reused = len(pool) + len(test) - embedding.embedded
     return FeaturizeResult(target, name, dims, embedding.embedded, reused, notes)

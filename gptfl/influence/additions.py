@@ -13,7 +13,7 @@ from gptfl.influence.closed_form import WIDTH, target_weights
 from gptfl.influence.group_effects import group_rows
 from gptfl.influence.removal import average_worth, presentations
 from gptfl.options.defaults import FEW_RUNS
-from gptfl.plugins.interfaces import TellsGroupInfluence
+from gptfl.plugins.optional import HasGroupInfluence
 from gptfl.simulation.caveats import NOVEL
 from gptfl.simulation.schedule import recorded_schedule
 from gptfl.simulation.simulator import FittedSimulator
@@ -27,7 +27,7 @@ FINE, WORSE, FAR = 0, 1, 6
 class Addition:
     """What all new rows together do to the mean of some test examples, positive where they make it better.
 
-    ``novelty`` is how much of what they may do the recorded runs leave open: 0 nothing, 1 all.
+    ``influence`` is in the metric's units, and ``low`` and ``high`` are the ends of its interval. ``novelty`` is how much of what they may do the recorded runs leave open: 0 nothing, 1 all.
     """
 
     target: str
@@ -77,10 +77,11 @@ class Check(Listed):
 
 
 def added(source: FittedSimulator, by: str | None, progress: Progress) -> tuple[Addition, ...]:
-    """What the new rows of a simulator do to all test examples, then to each group of them.
+    """What the new rows of a simulator do to all test examples, then to each group of them by the field ``by``.
 
     The whole pool and the new rows are trained on by the recorded recipe, each row seen as often as the pool's are, and
-    the run is longer by that. Raises ``DataError`` where the estimator or the recording can't tell.
+    the run is longer by that. Raises ``DataError`` where the estimator has no influence of groups, fewer than two runs
+    recorded the end, or no test example has the field, and ``PluginError`` for an answer that is not finite.
     """
     dynamics = source.recording.dynamics
     tests = np.arange(len(dynamics.test))
@@ -98,7 +99,7 @@ def added(source: FittedSimulator, by: str | None, progress: Progress) -> tuple[
 def _addition(source: FittedSimulator, name: str, tests: Int[np.ndarray, " chosen"]) -> Addition:
     estimator, who = source.named.estimator, source.named.part.who
     worth = average_worth(source, tests)
-    if worth is None or not isinstance(estimator, TellsGroupInfluence):
+    if worth is None or not isinstance(estimator, HasGroupInfluence):
         why = "its estimator tells no influence of rows together" if worth is not None else "it has too few runs"
         raise DataError(f"{source.path} can't tell what new rows do: {why}", f"record more, or fit {FEW_RUNS}")
     new = np.flatnonzero(source.scope.pool_seen < 0)

@@ -17,8 +17,8 @@ from gptfl.influence.neighbours import Neighbours, nearest, unit_vectors
 from gptfl.influence.rank import InfluenceRequest
 from gptfl.influence.ranking import Ranking, RankResult
 from gptfl.influence.targets import MEAN, SELF, InfluenceTarget
-from gptfl.plugins.interfaces import has_self_influence
-from gptfl.plugins.registry import get_registry
+from gptfl.plugins.optional import has_self_influence
+from gptfl.plugins.registry import Registry
 from gptfl.scores.detection import detect
 from gptfl.simulation.simulator import FittedSimulator
 from gptfl.tasks.label_noise import flipped_of
@@ -43,7 +43,7 @@ TEXTS = "tfidf-svd"
 
 
 def check_purpose(purpose: str, by: str | None = None) -> None:
-    """Raise ``UsageError`` for an unknown purpose of a ranking, or for groups where single rows are asked about."""
+    """Raise ``UsageError`` for an unknown purpose of a ranking, or for groups (``by``) where it is of single rows."""
     if purpose not in PURPOSES:
         raise UsageError(f"{purpose!r} is unknown", f"use {', '.join(PURPOSES[:-1])} or {MIXTURE}", option="purpose")
     if purpose == CLEANING and by is not None:
@@ -58,8 +58,13 @@ def field_of(purpose: str, by: str | None, pool: Sequence[Example]) -> str | Non
 def rank_for_cleaning(sources: Sequence[FittedSimulator], request: InfluenceRequest, progress: Progress) -> RankResult:
     """The pool, most suspicious first, with every sign of it; how early each finds flips where there are some.
 
-    Raises ``UsageError`` for several simulators or a target that is the rows themselves, and ``DataError`` where nothing
-    at all can be told.
+    Args:
+        sources: the fitted simulator, alone.
+        request: how influence is computed. For a target that is the rows themselves, harm is to all test examples.
+        progress: called along the way.
+
+    The suspicion is a mean of normal scores and has no unit. Raises ``UsageError`` for several simulators, and
+    ``DataError`` where there is no sign at all.
     """
     if len(sources) > 1:
         raise UsageError(f"is {CLEANING}, and {len(sources)} simulators were given", "give one", option="purpose")
@@ -98,7 +103,12 @@ def rank_for_cleaning(sources: Sequence[FittedSimulator], request: InfluenceRequ
 def signs_of(
     source: FittedSimulator, request: InfluenceRequest, progress: Progress
 ) -> tuple[dict[str, Float[np.ndarray, " pool"]], tuple[str, ...]]:
-    """Every sign of a bad row that can be had, more being more suspicious, and what to tell of those that can't."""
+    """Every sign of a bad row that can be had, by its column, and notes on those that can't.
+
+    Each has the shape ``[pool]``, and more is more suspicious. ``ITSELF`` and harm to first order have no unit; other
+    harm and the first score have the metric's; ``LABEL`` is a share, and ``OUTLIER`` is 1 less a cosine. Raises
+    ``DataError`` where the estimator can't answer as the request has it.
+    """
     signs: dict[str, Float[np.ndarray, " pool"]] = {}
     notes: list[str] = []
     pool = source.recording.dynamics.pool
@@ -125,7 +135,7 @@ def signs_of(
     harm = -influence.influence
     if np.ptp(harm) > 0.0:
         signs[HARM] = harm
-    words = word_neighbours(pool)
+    words = word_neighbours(source.recording.registry, pool)
     near = feature_neighbours(source, request.features) or words
     if near is None:
         notes.append("there are neither features nor texts, or too many, to find neighbours by: no columns for these")
@@ -140,7 +150,11 @@ def signs_of(
 
 
 def feature_neighbours(source: FittedSimulator, features: object) -> Neighbours | None:
-    """Neighbours by the features that the simulator was fitted on; None without any, or with too many."""
+    """Neighbours by the features that the simulator was fitted on; None without any, or with too many.
+
+    ``features`` are the vectors or their file, by default looked for in the workspace. Raises ``DataError`` where they
+    aren't to be found.
+    """
     if source.found.features is None:
         return None
     with vectors_of(source, features) as vectors:  # type: ignore[arg-type]
@@ -148,12 +162,12 @@ def feature_neighbours(source: FittedSimulator, features: object) -> Neighbours 
     return None if units is None else nearest(units)
 
 
-def word_neighbours(pool: Sequence[Example]) -> Neighbours | None:
-    """Neighbours by the words of the texts (TF-IDF); None where there are none."""
+def word_neighbours(registry: Registry, pool: Sequence[Example]) -> Neighbours | None:
+    """Neighbours by the words of the texts (TF-IDF); None where there are no words, or too many rows."""
     if len(pool) < 2 or not any(example.text.strip() for example in pool):
         return None
     try:
-        sets = get_registry().make("encoder", TEXTS).encode(tuple(pool), ())
+        sets = registry.make("encoder", TEXTS).encode(tuple(pool), ())
     except DataError:  # no word in any text
         return None
     units = unit_vectors(VectorsInMemory(Features(TEXTS, {}, "", dict(sets))), len(pool), centred=False)

@@ -13,7 +13,7 @@ from gptfl.errors import DataError, PluginError
 from gptfl.features.lookup import open_fitted_features
 from gptfl.features.vectors import VectorsInMemory, VectorSource, blocks
 from gptfl.influence.targets import LEVEL
-from gptfl.plugins.interfaces import TellsInfluence, TellsTargetInfluence
+from gptfl.plugins.optional import HasTargetInfluence, TellsInfluence
 from gptfl.simulation.simulator import FittedSimulator
 
 WIDTH = NormalDist().inv_cdf((1 + LEVEL) / 2)
@@ -92,15 +92,26 @@ def on_target(
     features: str | Path | Features | None,
     progress: Progress,
 ) -> tuple[Float[np.ndarray, " pool"], Float[np.ndarray, " pool"], Float[np.ndarray, " pool"]]:
-    """As ``closed_form``, judged by that mean alone where the estimator can; and the spread before any run.
+    """Influence on the mean of some test examples, its standard deviation, and that before any run.
 
-    That is infinite where the estimator doesn't tell it. Raises as ``closed_form`` does.
+    An estimator that can judges how sure it is by that mean alone. The standard deviation before any run is infinite
+    where the estimator doesn't tell it.
+
+    Args:
+        source: the simulator, of an estimator that has influence in closed form.
+        tests: places of the test examples.
+        features: the vectors, or their file; None for those in the workspace.
+        progress: called after each part.
+
+    All three have the shape ``[pool]`` and the metric's units. Raises ``DataError`` where the vectors aren't to be found
+    or the simulator knows nothing of a test example, and ``PluginError`` where the answer is ill-shaped, not finite, or
+    has a deviation below 0.
     """
     estimator, part = source.named.estimator, source.named.part
     weights = target_weights(source, tests)[0]
     pool = len(source.scope.pool)
     found = np.full((3, pool), np.inf)
-    if isinstance(estimator, TellsTargetInfluence):
+    if isinstance(estimator, HasTargetInfluence):
         with vectors_of(source, features) as vectors:
             for start, stop in blocks(vectors, pool):
                 places = source.scope.pool_seen[start:stop]
@@ -129,7 +140,10 @@ def _checked_on_target(answer: object, count: int, who: str) -> Float[np.ndarray
 def checked_influence(
     answer: object, shape: tuple[int, int], who: str
 ) -> tuple[Float[np.ndarray, "example target"], Float[np.ndarray, "example target"]]:
-    """Influences and their spreads as an estimator told them. Raises ``PluginError`` for what can't be those."""
+    """Influences and their standard deviations, as the estimator ``who`` gave them, each of this shape.
+
+    Raises ``PluginError`` where they are no pair, or have another shape, or are not finite, or a deviation is below 0.
+    """
     if not isinstance(answer, tuple) or len(answer) != 2:
         raise PluginError(f"{who} told influences as {type(answer).__name__}, not as a pair of arrays", "mend it")
     mean, spread = (np.asarray(one, dtype=np.float64) for one in answer)

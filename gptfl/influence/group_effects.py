@@ -17,7 +17,7 @@ from gptfl.influence.closed_form import WIDTH, target_weights, vectors_of
 from gptfl.influence.removal import average_worth, presentations
 from gptfl.influence.targets import InfluenceTarget
 from gptfl.influence.verdicts import HARMFUL, HELPFUL, UNCLEAR, Verdicts, verdicts_on
-from gptfl.plugins.interfaces import TellsGroupInfluence
+from gptfl.plugins.optional import HasGroupInfluence
 from gptfl.plugins.registry import suggest
 from gptfl.simulation.schedule import recorded_schedule
 from gptfl.simulation.simulator import FittedSimulator
@@ -36,7 +36,7 @@ SUMMED = "A group's influence is the sum of its rows', of which nothing says how
 
 @dataclass(frozen=True, slots=True)
 class Grouping:
-    """The groups of a pool by a field: their names, and the number of each row's."""
+    """The groups of a pool by a field: their names, and ``of`` each row the number of its group."""
 
     by: str
     names: tuple[str, ...]
@@ -44,15 +44,16 @@ class Grouping:
 
     @property
     def sizes(self) -> Int[np.ndarray, " group"]:
-        """How many rows each has."""
+        """How many rows each group has."""
         return np.bincount(self.of, minlength=len(self.names))
 
 
 @dataclass(frozen=True, slots=True)
 class GroupEffects:
-    """What each group does, positive where its rows make the metric better; ``low`` and ``high`` where that is known.
+    """What each group does to the metric, in its units, positive where its rows make it better.
 
-    ``of_rows`` counts the verdicts on its rows, where there are any.
+    ``low`` and ``high`` are the ends of its interval at ``LEVEL``, where the estimator gives one. ``of_rows`` counts the
+    verdicts on its rows, where there are any.
     """
 
     grouping: Grouping
@@ -89,7 +90,7 @@ def group_rows(pool: Sequence[Example], by: str, noun: str = "row of the pool") 
 
 
 def usual_field(pool: Sequence[Example]) -> str:
-    """What a mixture is of unless told: the tasks of a pool that has several, else its classes."""
+    """The field that a mixture is of by default: the tasks of a pool that has several, else its classes."""
     return TASK if tasks_of(pool) else CLASS
 
 
@@ -113,19 +114,20 @@ def group_effects(
     features: str | Path | Features | None,
     progress: Progress,
 ) -> GroupEffects:
-    """What each group does, given the influence of the rows.
+    """The influence of each group, in the metric's units, given that of the rows.
 
     Args:
         source: the fitted simulator.
         subject: what the influence is on.
         grouping: which rows belong together.
-        rows: their influences.
-        verdicts: on the rows; None where influence isn't told as if rows were not there.
+        rows: their influences, in the metric's units; shape ``[pool]``.
+        verdicts: on the rows; None where influence isn't computed as if rows were not there.
         features: those that the simulator was fitted on, by default looked for in the workspace.
         progress: called along the way.
 
-    The mean is the sum of the rows'. Its spread is told where the estimator tells that of a whole group, and the zero of
-    the rows is that they are not there.
+    The mean is the sum of the rows'. It has an interval and a verdict where the estimator gives the standard deviation
+    of a whole group, and the zero of the rows is that they are not there. Raises ``DataError`` where the vectors aren't
+    to be found, and ``PluginError`` where the estimator's answer is ill-shaped or not finite.
     """
     total = np.bincount(grouping.of, weights=rows, minlength=len(grouping.names))
     if verdicts is None or subject.tests is None:
@@ -155,7 +157,7 @@ def _in_closed_form(
     """The mean of each group's effect and its spread; None where the estimator or the recording doesn't tell it."""
     estimator, part = source.named.estimator, source.named.part
     worth = average_worth(source, tests)
-    if worth is None or not isinstance(estimator, TellsGroupInfluence):
+    if worth is None or not isinstance(estimator, HasGroupInfluence):
         return None
     count, pool = len(grouping.names), len(source.scope.pool)
     with vectors_of(source, features) as vectors:

@@ -10,10 +10,10 @@ from gptfl.core import Progress, silent
 from gptfl.errors import DataError
 from gptfl.features.vectors import blocks
 from gptfl.influence.closed_form import checked_influence, vectors_of
-from gptfl.influence.removal import removal, tells_removal
+from gptfl.influence.removal import has_removal, removal
 from gptfl.influence.targets import InfluenceTarget
 from gptfl.options.common import File
-from gptfl.plugins.interfaces import InfluencesTests, TellsInfluence
+from gptfl.plugins.optional import InfluencesTests, TellsInfluence
 from gptfl.simulation.forms import SummedForm
 from gptfl.simulation.simulator import FittedSimulator
 
@@ -58,7 +58,7 @@ def influence_matrix(
     if isinstance(estimator, TellsInfluence) and not source.scope.sides:
         pairs = len(source.scope.pool) * len(source.scope.test)
         targets = [InfluenceTarget(f"test:{one.id}", np.array([place])) for place, one in enumerate(source.scope.test)]
-        if pairs <= MOST_REMOVED and all(tells_removal(source, target) for target in targets):
+        if pairs <= MOST_REMOVED and all(has_removal(source, target) for target in targets):
             what = (
                 "having an example in the pool, at the last recorded step, every other row seen as often as without it"
             )
@@ -75,7 +75,7 @@ def influence_matrix(
         )
     else:
         raise DataError(f"{name} tells no influence on single test examples", "fit exposure-gp")
-    return InfluenceMatrix(what, mean, spread, *_ordered(mean))
+    return InfluenceMatrix(what, mean, spread, *ordered_by_likeness(mean))
 
 
 def _closed_form(
@@ -107,7 +107,9 @@ def _as_if_absent(
     )
 
 
-def _ordered(mean: Float[np.ndarray, "pool test"]) -> tuple[Int[np.ndarray, " row"], Int[np.ndarray, " test"]]:
+def ordered_by_likeness(
+    mean: Float[np.ndarray, "pool test"],
+) -> tuple[Int[np.ndarray, " row"], Int[np.ndarray, " test"]]:
     """Places in an order in which those with like effects come together: the leaves of average linkage by cosine."""
     most = max(2, MOST_CELLS // max(mean.shape[1], 1))
     rows = np.argsort(-np.linalg.norm(mean, axis=1), kind="stable")[:most]

@@ -7,7 +7,16 @@ HALF = "the zero is the average row, so about half of any pool is below it"
 
 
 def meaning(how: str, subject: InfluenceTarget, metric: MetricInfo, step: int | None) -> str:
-    """What a positive number is, as the sentence over a table says it."""
+    """The sentence over a table that says what a positive influence is.
+
+    Args:
+        how: the way in which influence was computed, such as ``REMOVE``.
+        subject: what the influence is on.
+        metric: whose name and direction it takes.
+        step: the step at which the metric is compared; None for influence to first order, which is of none.
+
+    For ``REMOVE``, ``CLOSED_FORM``, ``REPLACE`` and ``DROP`` the number is in the metric's units; for others it has none.
+    """
     whose = "a row's own" if subject.itself else f"{subject.text}:"
     better = "higher" if metric.higher_is_better else "lower"
     end = f"{metric.name} at step {step} is so much {better}"

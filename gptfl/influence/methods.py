@@ -13,7 +13,7 @@ from gptfl.influence.self_influence import InitialMetrics
 from gptfl.influence.simulated import simulated
 from gptfl.influence.targets import CLOSED_FORM, DERIVATIVE, REMOVE, REPLACE, Influence, InfluenceTarget
 from gptfl.options.defaults import FEW_RUNS
-from gptfl.plugins.interfaces import InfluencesItself, InfluencesTests, TellsInfluence, has_self_influence
+from gptfl.plugins.optional import InfluencesItself, InfluencesTests, TellsInfluence, has_self_influence
 from gptfl.simulation.schedule import recorded_schedule
 from gptfl.simulation.simulator import FittedSimulator
 

@@ -14,13 +14,13 @@ from gptfl.influence.group_effects import group_effects, group_rows
 from gptfl.influence.meaning import meaning
 from gptfl.influence.methods import compute_influence, direct_influence
 from gptfl.influence.ranking import Ranking, RankResult
-from gptfl.influence.removal import tells_removal
+from gptfl.influence.removal import has_removal
 from gptfl.influence.self_influence import InitialMetrics
 from gptfl.influence.targets import REMOVE, SELF, Influence, InfluenceTarget
 from gptfl.influence.verdicts import Shrinking, Verdicts, verdicts_on
 from gptfl.options.common import InputOptions
 from gptfl.options.influence import InfluenceOptions
-from gptfl.plugins.interfaces import has_self_influence
+from gptfl.plugins.optional import has_self_influence
 from gptfl.recording.recording import OpenedRecording
 from gptfl.scores.detection import Detection, detect
 from gptfl.simulation.reference import trust_of
@@ -53,7 +53,7 @@ class InfluenceRequest:
 
     def how_of(self, source: FittedSimulator) -> str | None:
         """How a simulator is to tell it; None leaves it to ``compute_influence``."""
-        return REMOVE if self.how is None and self.absent and tells_removal(source, self.subject) else self.how
+        return REMOVE if self.how is None and self.absent and has_removal(source, self.subject) else self.how
 
 
 def open_sources(influence: InfluenceOptions, inputs: InputOptions) -> list[FittedSimulator]:

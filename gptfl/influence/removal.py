@@ -25,7 +25,7 @@ from gptfl.errors import DataError
 from gptfl.influence.closed_form import on_target
 from gptfl.influence.targets import REMOVE, Influence, InfluenceTarget
 from gptfl.options.defaults import FEW_RUNS
-from gptfl.plugins.interfaces import TellsInfluence
+from gptfl.plugins.optional import TellsInfluence
 from gptfl.simulation.schedule import RunSchedule, recorded_schedule
 from gptfl.simulation.simulator import FittedSimulator
 
@@ -48,9 +48,9 @@ class AverageWorth:
 
 
 def average_worth(source: FittedSimulator, tests: Int[np.ndarray, " chosen"]) -> AverageWorth | None:
-    """What an average row's share of a recorded run does to the mean of some test examples.
+    """What an average row's share of a recorded run is worth to the mean of some test examples, given by their places.
 
-    None where nothing tells it: fewer than two runs recorded the end, or the step sizes are not known.
+    In the metric's units. None where fewer than two runs recorded the end, or the step sizes are not known.
     """
     dynamics = source.recording.dynamics
     if dynamics.settings.lacks_rates:
@@ -83,8 +83,8 @@ def average_worth(source: FittedSimulator, tests: Int[np.ndarray, " chosen"]) ->
     return AverageWorth(sign * float(found.mean()) * unit, spread * unit, since, share, len(found))
 
 
-def tells_removal(source: FittedSimulator, subject: InfluenceTarget) -> bool:
-    """Whether influence on this target can be told as if a row were not there."""
+def has_removal(source: FittedSimulator, subject: InfluenceTarget) -> bool:
+    """Whether influence on this target, as if a row were not there, can be computed (``removal``)."""
     if subject.tests is None or not isinstance(source.named.estimator, TellsInfluence):
         return False
     fitted = bool((source.scope.test_seen[subject.tests] >= 0).all())
@@ -94,10 +94,19 @@ def tells_removal(source: FittedSimulator, subject: InfluenceTarget) -> bool:
 def removal(
     source: FittedSimulator, subject: InfluenceTarget, features: str | Path | Features | None, progress: Progress
 ) -> Influence:
-    """What the metric at the last recorded step has of each row: with it, less as if it were not there.
+    """The influence of each row, as if it were not there: the metric at the last recorded step with it, less without.
 
-    The whole pool is trained on by the recorded recipe, and every other row is seen as often as with it. Raises
-    ``DataError`` where the estimator or the recording can't tell.
+    The whole pool is trained on by the recorded recipe, and every other row is seen as often as with it.
+
+    Args:
+        source: the simulator, of an estimator that has influence in closed form.
+        subject: what the influence is on: test examples, and not the rows themselves.
+        features: the vectors that it was fitted on, or their file; None for those in the workspace.
+        progress: called after each part of the vectors.
+
+    All arrays have the shape ``[pool]`` and the metric's units, positive where the row makes it better. Raises
+    ``DataError`` where the estimator has no influence in closed form, fewer than two runs recorded the end, the step
+    sizes aren't known, or the vectors aren't to be found, and ``PluginError`` where the estimator's answer is ill-shaped.
     """
     name = source.found.estimator
     if subject.tests is None or not isinstance(source.named.estimator, TellsInfluence):
@@ -134,5 +143,5 @@ def removal(
 
 
 def presentations(recipe: RunSchedule, pool: int) -> float:
-    """How often each row is seen where the whole pool is trained on by a recipe."""
+    """How often each row is seen where a pool of so many rows is trained on by a recipe; need not be whole."""
     return recipe.seen / pool

@@ -53,12 +53,12 @@ def measure_initial_metrics(
     kept = _read(path, recording.dynamics, metric.name)
     if kept is not None or model is None:
         return kept
-    pool, _ = with_texts(recording.dynamics, data, recording.path)
+    pool, _ = with_texts(recording, data)
     if recording.dynamics.settings.weights is None:
         raise DataError(
             f"--model {model}: {recording.path} doesn't say which weights it was made with", "leave out --model"
         )
-    values = measure_first(model, pool, recording.dynamics, metric, progress)
+    values = measure_first(model, pool, recording, metric, progress)
     rows = {example.id: float(value) for example, value in zip(recording.dynamics.pool, values, strict=True)}
     content = {"recording": recording.dynamics.examples, "metric": metric.name, "model": model, "values": rows}
     try:

@@ -15,7 +15,6 @@ from gptfl.influence.closed_form import vectors_of
 from gptfl.influence.ranking import TokenInfluence
 from gptfl.influence.targets import InfluenceTarget
 from gptfl.plugins.guards import make_metric
-from gptfl.plugins.registry import get_registry
 from gptfl.recording.recording import OpenedRecording, with_texts
 from gptfl.recording.tokens import check_tokens
 from gptfl.recording.trainers import TrainerMaker, check_weights, recipe_of
@@ -148,8 +147,8 @@ def _check_same(got: np.ndarray, recorded: np.ndarray, recording: OpenedRecordin
 def _trainer(recording: OpenedRecording, model: str, data: str | Path | None, progress: Progress) -> "RecordingTrainer":
     dynamics = recording.dynamics
     recipe = replace(recipe_of(dynamics), derivatives=False, processes=1, shard=False)
-    pool, test = with_texts(dynamics, data, recording.path)
-    metric = make_metric(get_registry(), "loss")
+    pool, test = with_texts(recording, data)
+    metric = make_metric(recording.registry, "loss")
     make: Callable[[], RecordingTrainer] = TrainerMaker(
         model, "auto", TaskData(dynamics.settings.task, pool, test), (metric,), recipe, progress
     )

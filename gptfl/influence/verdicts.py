@@ -18,7 +18,7 @@ from gptfl.errors import UsageError
 HELPFUL, HARMFUL, UNCLEAR = "helpful", "harmful", "can't tell"
 VERDICTS = (HELPFUL, HARMFUL, UNCLEAR)
 FDR = 0.1
-"""The false discovery rate unless told otherwise."""
+"""The false discovery rate by default."""
 MOST = 1000
 """It is not said how many more runs settle something where it takes more than so many times as many as there are."""
 SAMPLED = 4096
@@ -43,7 +43,7 @@ class Verdicts:
     more_runs: dict[float, int | None] | None = None
 
     def of(self, place: int) -> str:
-        """The verdict on a row."""
+        """The verdict on the row at this place: one of ``VERDICTS``."""
         if not self.decided[place]:
             return UNCLEAR
         return HELPFUL if self.sign[place] > 0 else HARMFUL
@@ -56,7 +56,11 @@ class Verdicts:
 
 
 def false_sign_rates(mean: Float[np.ndarray, " row"], spread: Float[np.ndarray, " row"]) -> Float[np.ndarray, " row"]:
-    """The probability that each value has another sign than its mean; a half where the mean is 0."""
+    """The probability that each value has another sign than its mean; a half where the mean is 0.
+
+    ``mean`` and ``spread``, the standard deviation, are in the same units. A normal posterior's local false sign rate
+    (Stephens 2017).
+    """
     with np.errstate(divide="ignore", invalid="ignore"):
         away = np.where(mean == 0.0, 0.0, np.abs(mean) / spread)
     return np.asarray(_CDF(-away)).reshape(len(mean))
@@ -75,7 +79,7 @@ def decide(rates: Float[np.ndarray, " row"], fdr: float) -> Bool[np.ndarray, " r
 
 
 def check_verdict(only: str | None) -> None:
-    """Raise ``UsageError`` unless rows of this verdict can be asked for."""
+    """Raise ``UsageError`` unless rows can be listed by this verdict: helpful, harmful, or None for any."""
     if only is not None and only not in (HELPFUL, HARMFUL):
         raise UsageError(f"{only!r} is unknown", f"use {HELPFUL} or {HARMFUL}", option="only")
 
@@ -94,7 +98,7 @@ class Shrinking:
     common: Float[np.ndarray, " row"]
 
     def variance(self, factor: float) -> Float[np.ndarray, " row"]:
-        """The variances after so many times as many runs."""
+        """The variances after ``factor`` times as many runs, in the square of the metric's units."""
         own = np.maximum(self.spread**2 - self.common**2, 0.0)
         with np.errstate(divide="ignore", invalid="ignore"):
             first = 1.0 / self.before**2
@@ -106,23 +110,29 @@ class Shrinking:
 def runs_to_settle(
     mean: Float[np.ndarray, " row"], shrinking: Shrinking, open_: Bool[np.ndarray, " row"], fdr: float
 ) -> dict[float, int | None]:
-    """How many more runs are expected to settle half, and nine in ten, of the rows that are open.
+    """How many more runs are expected to settle half, and nine in ten, of the rows that are open, by that share.
 
-    A row counts as settled when its own false sign rate is at most ``fdr``. What its mean will be then is drawn from
+    Args:
+        mean: the influences, in the metric's units; shape ``[row]``.
+        shrinking: how their standard deviations fall with more runs, in the same units.
+        open_: which rows are not decided; shape ``[row]``.
+        fdr: the false discovery rate, between 0 and 1.
+
+    None stands for more than ``MOST`` times as many runs as there are, 0 for no open row. A row counts as settled when its own false sign rate is at most ``fdr``. What its mean will be then is drawn from
     what is known now: normal around today's mean, with the variance by which that is to fall.
     """
     if not open_.any():
         return dict.fromkeys((HALF, NEARLY_ALL), 0)
-    picked = np.flatnonzero(open_)
-    if len(picked) > SAMPLED:
-        picked = picked[np.linspace(0, len(picked) - 1, SAMPLED).astype(np.int64)]
+    sample = np.flatnonzero(open_)
+    if len(sample) > SAMPLED:
+        sample = sample[np.linspace(0, len(sample) - 1, SAMPLED).astype(np.int64)]
     edge = -NormalDist().inv_cdf(min(fdr, 0.5))
     now = shrinking.variance(1.0)
 
     def settled(factor: float) -> float:
         then = shrinking.variance(factor)
-        moves = np.sqrt(np.maximum(now - then, 0.0))[picked]
-        bound, centre = edge * np.sqrt(then)[picked], mean[picked]
+        moves = np.sqrt(np.maximum(now - then, 0.0))[sample]
+        bound, centre = edge * np.sqrt(then)[sample], mean[sample]
         with np.errstate(divide="ignore", invalid="ignore"):
             known = np.where(
                 moves > 0.0,
@@ -152,7 +162,14 @@ def verdicts_on(
     fdr: float,
     shrinking: Shrinking | None = None,
 ) -> Verdicts:
-    """What is known of rows with these means and standard deviations at a false discovery rate."""
+    """The sign of each row's influence, how likely it is wrong, and which signs count as known.
+
+    Args:
+        mean: the influences, in the metric's units; shape ``[row]``.
+        spread: their standard deviations, in the same units; shape ``[row]``.
+        fdr: the false discovery rate, between 0 and 1.
+        shrinking: how the deviations fall with more runs; None leaves out how many more would settle the rest.
+    """
     rates = false_sign_rates(mean, spread)
     decided = decide(rates, fdr)
     more = None if shrinking is None else runs_to_settle(mean, shrinking, ~decided, fdr)

@@ -28,7 +28,7 @@ from gptfl.tasks.shapes import EXPECTED, RowReader, parse_fields
 
 DROPPED, SUMMARY = "dropped.jsonl", "summary.md"
 REMEDY = "take the file that was recorded, and read it alike (--dynamics, or --fields id=FIELD)"
-TOLD = ("estimator", "rank", "influence", "low", "high", "verdict", "wrong_sign", "suspicion")
+RANKING_FIELDS = ("estimator", "rank", "influence", "low", "high", "verdict", "wrong_sign", "suspicion")
 """What of a ranking is kept beside each row that is left out."""
 
 
@@ -63,7 +63,7 @@ def apply(data: str | Path, *, progress: Progress = silent, **options: Any) -> A
 
 
 def apply_with(options: ApplyOptions, *, progress: Progress = silent) -> ApplyResult:
-    """``apply`` with all options in one object."""
+    """``apply`` with all options in one object. Raises as it does, but for ``TypeError``."""
     if (options.drop is None) == (options.keep is None):
         both = "both given" if options.drop is not None else "neither given"
         raise UsageError(f"--drop and --keep are {both}", "give one of them")
@@ -131,13 +131,13 @@ def _chosen(
     kept = ~is_named if options.keep is None else is_named
     if not kept.any():
         raise DataError(f"{flag} leaves none of the {len(examples):,} rows", "keep at least one")
-    told: dict[str, Mapping[str, Any]] = {}
+    ranked: dict[str, Mapping[str, Any]] = {}
     if isinstance(named, str | Path):
-        told = {one.id: one.values for one in read_ids(user_path(named), index.places)}
+        ranked = {one.id: one.values for one in read_ids(user_path(named), index.places)}
     where = Path(named).name if isinstance(named, str | Path) else flag
     reasons: list[Mapping[str, Any]] = []
     for example, here in zip(examples, is_named, strict=True):
-        values = {name: told.get(example.id, {}).get(name) for name in TOLD}
+        values = {name: ranked.get(example.id, {}).get(name) for name in RANKING_FIELDS}
         known = {name: value for name, value in values.items() if value not in (None, "")}
         reasons.append({"reason": _reason(where, bool(here), known), **known})
     return kept, reasons
@@ -152,10 +152,10 @@ def _reason(where: str, is_named: bool, known: Mapping[str, Any]) -> str:
         parts.append(f"between {_short(known['low'])} and {_short(known['high'])}")
     if "rank" in known:
         parts.append(f"rank {known['rank']}")
-    told = ", ".join(parts)
+    numbers = ", ".join(parts)
     verdict = known.get("verdict")
-    said = f"{verdict}: {told}" if verdict and told else verdict or told
-    return f"in {where}" + (f" ({said})" if said else "")
+    why = f"{verdict}: {numbers}" if verdict and numbers else verdict or numbers
+    return f"in {where}" + (f" ({why})" if why else "")
 
 
 def _short(value: Any) -> str:

@@ -42,7 +42,7 @@ from gptfl.options.base import make
 from gptfl.options.interchange import ImportOptions
 from gptfl.options.signature import takes
 from gptfl.plugins.guards import make_metric
-from gptfl.plugins.registry import get_registry
+from gptfl.plugins.registry import Registry, get_registry
 from gptfl.store.features import write_features
 from gptfl.store.recordings import check_nothing_beside, read_dynamics, write_dynamics
 from gptfl.store.workspace import Workspace, safe_name
@@ -100,7 +100,8 @@ def import_with(options: ImportOptions, *, progress: Progress = silent) -> Impor
     if warmup and lr is None:
         raise UsageError(f"--warmup {warmup:g} alone tells no learning rates", "give --lr, too")
     folder = user_path(options.folder)
-    infos = {metric: _info(metric) for metric in options.metrics}
+    registry = get_registry()
+    infos = {metric: _info(metric, registry) for metric in options.metrics}
     found, without = find_runs(folder)
     trained = read_texts(_texts(folder, options.train_texts, TRAIN_TEXTS, "--train-texts"))
     tested = read_texts(_texts(folder, options.test_texts, TEST_TEXTS, "--test-texts"))
@@ -110,7 +111,7 @@ def import_with(options: ImportOptions, *, progress: Progress = silent) -> Impor
     path = space.dynamics_path(stem)
     _check_place(path)
     points = [] if sketches is None else read_sketches(user_path(sketches), len(pool), len(everyone))
-    unknown = _choose_metrics(found, infos, folder)
+    unknown = _choose_metrics(found, infos, folder, registry)
     made = assemble(found, tuple(infos), pool, everyone, progress)
     if not made.runs:
         raise DataError(f"no run in {folder} has a score", f"it belongs into {SCORES.format('loss')} of each run")
@@ -179,9 +180,9 @@ def _check_options(layout: str, lr: float | None, schedule: str | None, name: st
         )
 
 
-def _info(metric: str) -> MetricInfo:
+def _info(metric: str, registry: Registry) -> MetricInfo:
     """What must be known of a metric. Raises ``PluginError`` for an unknown one."""
-    return OWN[metric] if metric in OWN else make_metric(get_registry(), metric).info
+    return OWN[metric] if metric in OWN else make_metric(registry, metric).info
 
 
 def _texts(folder: Path, given: str | Path | None, usual: str, flag: str) -> Path:
@@ -201,7 +202,9 @@ def _check_place(path: Path) -> None:
         raise DataError(f"{path} was not imported, and is not overwritten", "import under another --name")
 
 
-def _choose_metrics(found: Sequence[RunFiles], infos: dict[str, MetricInfo], folder: Path) -> list[str]:
+def _choose_metrics(
+    found: Sequence[RunFiles], infos: dict[str, MetricInfo], folder: Path, registry: Registry
+) -> list[str]:
     """Fill ``infos`` with all metrics that have a file, if it is empty; those that are unknown come back."""
     there = sorted({metric for files in found for metric in files.scores})
     for metric in infos:
@@ -214,7 +217,7 @@ def _choose_metrics(found: Sequence[RunFiles], infos: dict[str, MetricInfo], fol
     # The loss first, as in recordings of gptfl's own.
     for metric in sorted(there, key=lambda one: (one != "loss", one)):
         try:
-            infos[metric] = _info(metric)
+            infos[metric] = _info(metric, registry)
         except GptflError:
             unknown.append(SCORES.format(metric))
     if not infos:

@@ -179,6 +179,9 @@ class PluginsOptions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DemoOptions:
-    """Where ``gptfl demo`` works."""
+    """Where ``gptfl demo`` works, and on what scale."""
 
     workspace: File = option(None, "Where to put its files.", flag=("--workspace", "-w"), shown="./gptfl-demo")
+    pool: int = option(200, "Training examples that runs draw from.", bound=at_least(1))
+    test: int = option(48, "Test examples that are measured.", bound=at_least(1))
+    runs: int = option(6, "How many runs; more later keep the first.", bound=at_least(1))

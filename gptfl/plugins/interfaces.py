@@ -7,16 +7,14 @@ from typing import Any, Protocol, Self, runtime_checkable
 import numpy as np
 from jaxtyping import Float, Int
 
-from gptfl.core import Dynamics, Example, FeatureSet, FitData, MetricInfo, Prediction, Query, Run, TaskData
-from gptfl.core.linear_form import LinearForm
+from gptfl.core import Example, FeatureSet, FitData, MetricInfo, Prediction, Query, Run, TaskData
 
 
 @runtime_checkable
 class Task(Protocol):
     """Where examples come from. Its factory takes ``data``: a local folder or file, or None.
 
-    One member is optional: ``generated``, True where the task makes its examples up, so that it needs no folder in the
-    ``--data`` of a mixture.
+    Optional are ``generated`` (``MayMakeUpExamples``) and ``sizes`` (``KnowsSizes``).
     """
 
     name: str
@@ -50,7 +48,8 @@ class EncoderTags:
 class Encoder(Protocol):
     """Turns examples into vectors. Its factory takes the encoder's own settings.
 
-    Optional are ``use_recording`` (``UsesRecording``) and ``seconds``, what the vectors cost before they were asked for.
+    Optional are ``use_recording`` (``UsesRecording``), ``encode_new`` (``EncodesNew``), ``progress``
+    (``ReportsProgress``), ``notes`` (``HasNotes``) and ``seconds`` (``KnowsSeconds``).
     """
 
     name: str
@@ -62,18 +61,6 @@ class Encoder(Protocol):
 
     def encode(self, pool: Sequence[Example], test: Sequence[Example]) -> Mapping[str, FeatureSet]:
         """One or more named sets of vectors for the pool and the test examples."""
-        ...
-
-
-@runtime_checkable
-class UsesRecording(Protocol):
-    """What an encoder may also offer: it works from more of a recording than the examples."""
-
-    def use_recording(self, recording: Dynamics) -> None:
-        """Called before anything else; ``encode`` is then asked for examples of this recording, or new ones beside it.
-
-        Raises ``DataError`` where the recording lacks what the encoder needs.
-        """
         ...
 
 
@@ -180,8 +167,8 @@ class Estimator(Protocol):
 
     ``factory(**estimator.settings()).restore(estimator.state())`` is the fitted estimator again.
 
-    Three methods are optional (``InfluencesTests``, ``InfluencesItself``, ``TellsInfluence``): a fitted
-    estimator that has them tells influences directly, and ``gptfl rank`` takes them instead of simulating.
+    What it may offer besides is in ``gptfl.plugins.optional``: ``gptfl rank`` takes influences from a fitted estimator
+    that has them, and simulates for others.
     """
 
     name: str
@@ -205,114 +192,6 @@ class Estimator(Protocol):
 
     def restore(self, state: Mapping[str, np.ndarray]) -> Self:
         """Take back what ``state`` gave. Raises ``DataError`` on missing or ill-shaped arrays."""
-        ...
-
-
-@runtime_checkable
-class InfluencesTests(Protocol):
-    """What an estimator may also offer once it is fitted: influence on the test examples, to first order.
-
-    Positive means that training on the example makes the metric better (a loss lower, an accuracy higher). Only
-    the order and the ratios count: values need not be in the metric's units.
-    """
-
-    def influence(self) -> Float[np.ndarray, "pool test"]:
-        """The influence of each pool example on each test example. Raises ``DataError`` where it can't be told."""
-        ...
-
-
-@runtime_checkable
-class InfluencesItself(Protocol):
-    """What an estimator may also offer once it is fitted: influence on the training examples themselves."""
-
-    def self_influence(self) -> Float[np.ndarray, " pool"]:
-        """How much training on each pool example betters the metric of that very example, to first order.
-
-        Signed as ``InfluencesTests`` is: for gradients, a sum of learning rates times squared gradient norms,
-        which is large for an example that has to be learned by heart.
-        """
-        ...
-
-
-def has_self_influence(estimator: Estimator) -> bool:
-    """Whether a fitted estimator tells influence on the training examples themselves (``InfluencesItself``).
-
-    One that can do so after some fits only says which by an attribute ``has_self_influence``.
-    """
-    return isinstance(estimator, InfluencesItself) and bool(getattr(estimator, "has_self_influence", True))
-
-
-@runtime_checkable
-class HasLinearForm(Protocol):
-    """What an estimator may also offer: its answers about every order (tag ``every_order``) as a few small arrays."""
-
-    def linear_form(self, query: Query) -> LinearForm:
-        """The arrays that predict any subset of the pool fitted, by the recipe of a query about every order.
-
-        Raises ``DataError`` where what was fitted, or that recipe, allows none.
-        """
-        ...
-
-
-@runtime_checkable
-class TellsInfluence(Protocol):
-    """What an estimator may also offer once it is fitted: influence and how sure it is, some examples at a time.
-
-    Unlike ``InfluencesTests``, values are in the metric's units: what it does to the metric at the last step to see
-    the example once more at the mean step size in a batch of the usual size, in place of the average example. Positive
-    is better.
-    """
-
-    def influence_of(
-        self,
-        places: Int[np.ndarray, " example"],
-        vectors: Mapping[str, Float[np.ndarray, "example d"]],
-        weights: Float[np.ndarray, "target test"],
-    ) -> tuple[Float[np.ndarray, "example target"], Float[np.ndarray, "example target"]]:
-        """The influence of training examples on weighted sums of the test examples, and its standard deviation.
-
-        ``places`` are the examples' places in the pool fitted, -1 for one that is not in it; ``vectors`` are their
-        rows of each feature set fitted (empty where the estimator was fitted without features).
-        """
-        ...
-
-
-@runtime_checkable
-class TellsTargetInfluence(Protocol):
-    """What an estimator that tells influence may also offer: influence on one weighted sum of the test examples alone.
-
-    How sure it is of a mean over test examples is then judged by that mean, and not by what single ones do.
-    """
-
-    def influence_on_target(
-        self,
-        places: Int[np.ndarray, " example"],
-        vectors: Mapping[str, Float[np.ndarray, "example d"]],
-        weights: Float[np.ndarray, " test"],
-    ) -> tuple[Float[np.ndarray, " example"], Float[np.ndarray, " example"], Float[np.ndarray, " example"]] | None:
-        """As ``influence_of``, and the standard deviation before any run; None where it can't be told."""
-        ...
-
-
-@runtime_checkable
-class TellsGroupInfluence(Protocol):
-    """What an estimator that tells influence may also offer: that of seeing all examples of a group once more."""
-
-    def influence_of_groups(
-        self,
-        parts: Iterable[
-            tuple[
-                Int[np.ndarray, " example"], Mapping[str, Float[np.ndarray, "example d"]], Int[np.ndarray, " example"]
-            ]
-        ],
-        count: int,
-        weights: Float[np.ndarray, " test"],
-    ) -> tuple[Float[np.ndarray, " group"], Float[np.ndarray, " group"], Float[np.ndarray, " group"]] | None:
-        """The mean of each of ``count`` groups, its standard deviation, and that before any run; None if unknown.
-
-        ``parts`` hold some examples at a time: their places and vectors, as for ``influence_of``, and the number of
-        each one's group, -1 for none.
-        """
         ...
 
 

@@ -1,6 +1,7 @@
 """Registered parts: who provides them, and the guard around those of plugins, so that a fault names its provider."""
 
 import contextlib
+import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -22,6 +23,7 @@ KINDS: Mapping[str, type] = {
     "executor": interfaces.Executor,
 }
 OPTIONAL: Mapping[str, Sequence[str]] = {
+    "task": ("sizes",),
     "encoder": ("use_recording", "encode_new"),
     "estimator": (
         *("influence", "self_influence", "influence_of", "influence_on_target", "influence_of_groups"),
@@ -29,6 +31,14 @@ OPTIONAL: Mapping[str, Sequence[str]] = {
     ),
 }
 """Methods that a part of a kind may have besides those of its interface."""
+ATTRIBUTES: Mapping[str, Sequence[str]] = {
+    "task": ("generated",),
+    "encoder": ("progress", "notes", "seconds"),
+    "estimator": ("notes_",),
+}
+"""Attributes that a part of a kind may have. Any call may set them, so they are read each time."""
+_ABSENT = object()
+_READ_EACH_TIME = frozenset(name for names in ATTRIBUTES.values() for name in names)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +99,20 @@ class Guarded:
         for name in (*interface_members(part.kind), *OPTIONAL.get(part.kind, ())):
             if hasattr(self, name):
                 vars(self)[name] = getattr(self, name)
+        self._mark()
+
+    def _mark(self) -> None:
+        """Let ``isinstance`` see the optional attributes that the part has by now.
+
+        From Python 3.12 on, a protocol looks for the names that an object holds itself, without asking for the values.
+        """
+        for name in ATTRIBUTES.get(self._part.kind, ()):
+            if inspect.getattr_static(self._made, name, _ABSENT) is not _ABSENT:
+                vars(self)[name] = None
+
+    def __getattribute__(self, name: str) -> Any:
+        # What _mark put there is no value.
+        return self.__getattr__(name) if name in _READ_EACH_TIME else object.__getattribute__(self, name)
 
     @property  # type: ignore[misc]
     def __class__(self) -> type:
@@ -102,7 +126,7 @@ class Guarded:
             with part.blamed(name):
                 value = getattr(made, name)
         except PluginError as error:
-            if isinstance(error.__cause__, AttributeError):
+            if isinstance(error.__cause__, AttributeError) and name not in vars(self):
                 raise AttributeError(name) from error  # it has none
             raise
         return self._guarded(name, value) if callable(value) else self._answer(name, (), value)
@@ -110,6 +134,7 @@ class Guarded:
     def __setattr__(self, name: str, value: Any) -> None:
         with self._part.blamed(name):
             setattr(self._made, name, value)
+        self._mark()
 
     def __repr__(self) -> str:
         return f"<guarded {self._part.who}>"
@@ -121,6 +146,7 @@ class Guarded:
         def call(*given: Any, **named: Any) -> Any:
             with self._part.blamed(name):
                 answer = method(*given, **named)
+            self._mark()
             return self._answer(name, given, answer)
 
         def generate(*given: Any, **named: Any) -> Iterator[Any]:
@@ -164,6 +190,13 @@ def _no_estimator(name: str) -> Callable[..., Any]:
     return refuse
 
 
+def _sizes(part: Part, answer: Any, *given: Any) -> tuple[int, int] | None:
+    if answer is None:
+        return None
+    pool, test = answer
+    return int(pool), int(test)
+
+
 def _mapping(part: Part, answer: Any, *given: Any) -> dict[str, Any]:
     return dict(answer)
 
@@ -179,11 +212,13 @@ def _lines(part: Part, answer: Any, *given: Any) -> tuple[str, ...]:
 ANSWERS: Mapping[tuple[str, str], Callable[..., Any]] = {
     ("task", "load"): _loaded,
     ("task", "generated"): lambda part, answer: bool(answer),
+    ("task", "sizes"): _sizes,
     ("metric", "measure"): _measured,
     ("metric", "needs"): lambda part, answer: frozenset(answer),
     ("encoder", "identity"): _mapping,
     ("encoder", "encode_new"): lambda part, answer, *given: {name: np.asarray(rows) for name, rows in answer.items()},
     ("encoder", "notes"): _lines,
+    ("encoder", "seconds"): lambda part, answer: None if answer is None else float(answer),
     ("estimator", "settings"): _mapping,
     ("estimator", "state"): _mapping,
     ("estimator", "fit"): _no_estimator("fit"),

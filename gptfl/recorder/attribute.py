@@ -22,7 +22,7 @@ from gptfl.core.recording_settings import MEANS, OWN_RUN, PER_TOKEN, RecordingSe
 from gptfl.errors import DataError, UsageError
 from gptfl.options.attribute import AttributeOptions
 from gptfl.plugins.guards import make_metric
-from gptfl.plugins.registry import get_registry
+from gptfl.plugins.registry import Registry
 from gptfl.recorder.checkpoint_folder import CheckpointFolders, read_order, spread_steps
 from gptfl.recording.reference_run import SKETCHES, advised, counting
 from gptfl.recording.sketch_request import SketchRequest
@@ -117,11 +117,15 @@ class FinishedTraining:
 
 
 def record_training(
-    training: FinishedTraining, progress: Progress, test: int | None = None
+    training: FinishedTraining, registry: Registry, progress: Progress, test: int | None = None
 ) -> tuple[Path, tuple[str, ...], TokenSketches | None]:
     """Measure every checkpoint, sketch gradients there, and write the recording: where, and what to tell.
 
-    With ``test``, the gradients of that test example's single tokens are sketched, too, and given back.
+    Args:
+        training: as far as its files tell of it.
+        registry: where the metric is found by name.
+        progress: called along the way.
+        test: place of a test example, the gradients of whose single tokens are sketched, too, and given back.
 
     Raises ``DataError`` where checkpoints and model don't fit, gradients can't be told apart, or another recording is
     in the way.
@@ -129,7 +133,7 @@ def record_training(
     space = Workspace.resolve(training.options.workspace)
     path = space.dynamics_path(training.name)
     _check_place(path)
-    dynamics, sketches, notes, counted_sketches = _measured(training, progress, test)
+    dynamics, sketches, notes, counted_sketches = _measured(training, registry, progress, test)
     with space.lock(MADE_BY):
         _check_place(path)
         path.unlink(missing_ok=True)
@@ -145,7 +149,7 @@ def _check_place(path: Path) -> None:
 
 
 def _measured(
-    training: FinishedTraining, progress: Progress, test: int | None
+    training: FinishedTraining, registry: Registry, progress: Progress, test: int | None
 ) -> tuple[Dynamics, GradientSketches, tuple[str, ...], TokenSketches | None]:
     """The recording and its sketches, what to tell, and the sketches of a test example's tokens."""
     from gptfl.recorder.checkpoint_weights import denominator_of_file, weights_of
@@ -154,7 +158,7 @@ def _measured(
     from gptfl.training.token_gradients import sketch_tokens, token_texts
 
     options, found, examples = training.options, training.found, training.examples
-    trainer, notes = _trainer(training, progress)
+    trainer, notes = _trainer(training, registry, progress)
     network = trainer.network
     with advised(trainer, SKETCHES["--sketches"]):
         setup = SketchSetup.of(trainer, options.sketch_dimensions, options.sketch_modules)
@@ -186,14 +190,16 @@ def _measured(
     )
 
 
-def _trainer(training: FinishedTraining, progress: Progress) -> tuple["RecordingTrainer", tuple[str, ...]]:
+def _trainer(
+    training: FinishedTraining, registry: Registry, progress: Progress
+) -> tuple["RecordingTrainer", tuple[str, ...]]:
     """A trainer of what the training trained, at the weights before it, and what to tell."""
     from gptfl.recorder.checkpoint_weights import changed_names, weights_of
     from gptfl.training.load import load_model
     from gptfl.training.trainer import RecordingTrainer, TrainerSettings
 
     options, found = training.options, training.found
-    metric = make_metric(get_registry(), LOSS)
+    metric = make_metric(registry, LOSS)
     metric.check(training.examples.test)
     recipe = TrainerSettings(
         float(training.rates.max(initial=0.0)),

@@ -8,13 +8,13 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from gptfl.core import REPEAT, Dynamics, Example, FitData, MetricInfo, Prediction, Query, Run
-from gptfl.core.curriculum import generator
+from gptfl.core.curriculum import Stream, generator
 from gptfl.core.splits import FEWEST_FIT_RUNS
 from gptfl.errors import DataError
 from gptfl.estimators.diverged import diverged
 from gptfl.options.defaults import FEW_RUNS
 from gptfl.plugins.guards import checked
-from gptfl.plugins.registry import get_registry
+from gptfl.plugins.registry import Registry
 from gptfl.simulation.simulator import open_fitted
 
 LEVEL = 0.9
@@ -22,8 +22,6 @@ ALL = ""
 """The name of the group of all test examples."""
 ALONGSIDE = 200
 """So many single test examples are fitted along with the groups: they tell the estimator how trajectories vary."""
-_ORDER = 41
-"""The random stream of the order in which a run's examples are taken to come."""
 
 Predictor = Callable[[Query], Prediction]
 
@@ -110,7 +108,8 @@ class Course:
 class Forecaster:
     """Answers for one run; the estimator is fitted to the earlier runs when it is first asked.
 
-    ``groups`` has the places of test examples by name. ``simulator`` is a file of one that was fitted before.
+    ``groups`` has the places of test examples by name. ``registry`` is where the estimator is found,
+    ``simulator`` the file of one that was fitted before.
     Raises ``DataError`` where nothing can be told, as with too few earlier runs.
     """
 
@@ -120,12 +119,13 @@ class Forecaster:
         metric: MetricInfo,
         groups: Mapping[str, Int[np.ndarray, " member"]],
         path: Path,
+        registry: Registry,
         simulator: str | Path | None = None,
     ) -> None:
         self.metric = metric
         self.groups = {ALL: np.arange(len(earlier.test)), **groups}
         if simulator is None:
-            self.predict, self.runs = _fitted_to_groups(earlier, metric, tuple(self.groups.values()))
+            self.predict, self.runs = _fitted_to_groups(earlier, metric, tuple(self.groups.values()), registry)
             self.columns = self._with_groups
         else:
             source = open_fitted(simulator, path, None, None, metric.name)
@@ -162,7 +162,7 @@ def _widened(values: np.ndarray, groups: Sequence[Int[np.ndarray, " member"]]) -
 
 
 def _fitted_to_groups(
-    earlier: Dynamics, metric: MetricInfo, groups: Sequence[Int[np.ndarray, " member"]]
+    earlier: Dynamics, metric: MetricInfo, groups: Sequence[Int[np.ndarray, " member"]], registry: Registry
 ) -> tuple[Predictor, int]:
     """What a group's mean will be is learned from group means, whose errors no sum of single intervals tells."""
     bad = {one.index for one in diverged(earlier.runs, earlier.metrics)}
@@ -178,7 +178,6 @@ def _fitted_to_groups(
         raise DataError(f"there {count}, and it takes {FEWEST_FIT_RUNS}", "record more runs")
     columns = runs[0].metrics[metric.name].shape[1]
     test = tuple(Example(f"column {number}", "", "", digest=str(number)) for number in range(columns))
-    registry = get_registry()
     estimator = registry.make("estimator", FEW_RUNS, features=False).fit(
         FitData(earlier.pool, test, metric, tuple(runs))
     )
@@ -209,7 +208,7 @@ def planned_batches(
         return done
     width = int((done >= 0).sum(axis=1).max()) if len(done) else 1
     seen = np.bincount(done[done >= 0], minlength=int(members.max()) + 1)[members]
-    random = generator(seed, _ORDER)
+    random = generator(seed, Stream.FORECAST_ORDER)
     stream = [random.permutation(members[seen < seen.max(initial=0)])]
     while sum(map(len, stream)) < left * width:
         stream.append(random.permutation(members))

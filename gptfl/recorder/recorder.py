@@ -11,6 +11,7 @@ from jaxtyping import Int
 
 from gptfl.core import Dynamics, MetricInfo
 from gptfl.errors import DataError, GptflError, UsageError
+from gptfl.plugins.registry import get_registry
 from gptfl.recorder import inputs
 from gptfl.recorder.file import Identity, RunFile
 from gptfl.recorder.forecast import Course, Forecast, Forecaster, planned_batches, usual_rates, usual_steps
@@ -317,7 +318,8 @@ class Recorder:
         metric = self.metrics.get("loss") or next(iter(self.metrics.values()))
         try:
             if self._forecaster is None:
-                self._forecaster = Forecaster(self._earlier, metric, self.groups, self.path, self.simulator)
+                given = self._earlier, metric, self.groups, self.path, get_registry(), self.simulator
+                self._forecaster = Forecaster(*given)
             found = self._forecaster.forecast(self._course(run, self._earlier, metric))
         except GptflError as error:
             # The training goes on without a forecast.
@@ -326,7 +328,7 @@ class Recorder:
             return
         self.forecast = found
         self.say(str(found))
-        if self.stop_when is not None and found.step < found.end and self._stops(found, metric):
+        if (stop := self.stop_when) is not None and found.step < found.end and _stops(stop, found, metric):
             self.should_stop = True
             self.say(f"stop_when holds at step {found.step}: the run should stop")
 
@@ -337,14 +339,12 @@ class Recorder:
         batches = planned_batches(done, members, steps, run.seed)
         rates = usual_rates(earlier.runs, taken, steps)
         if run.plan is not None:
-            later = range(run.step, steps)
             plan = run.plan if callable(run.plan) else run.plan.__getitem__
-            rates[run.step :] = [float(plan(step)) for step in later]
+            rates[run.step :] = [float(plan(step)) for step in range(run.step, steps)]
         return Course(batches, rates, np.array(run.measured), np.stack(run.values[metric.name]), self.every)
 
-    def _stops(self, found: Forecast, metric: MetricInfo) -> bool:
-        if callable(self.stop_when):
-            return bool(self.stop_when(found))
-        assert self.stop_when is not None
-        limit = float(self.stop_when)
-        return found.high < limit if metric.higher_is_better else found.low > limit
+
+def _stops(stop: inputs.Stop, found: Forecast, metric: MetricInfo) -> bool:
+    if callable(stop):
+        return bool(stop(found))
+    return found.high < stop if metric.higher_is_better else found.low > stop

@@ -96,7 +96,7 @@ def record(
     with leaving(lambda: left_at(path)), space.lock("gptfl collect"):
         # What is recorded is read under the lock, so that nothing is added to it meanwhile.
         job, make_trainer = _job(plan, examples, group, path, progress)
-        return _execute(job, plan.executor, make_trainer, announce, progress)
+        return execute_job(job, plan.executor, make_trainer, announce, progress)
 
 
 def _job(
@@ -150,14 +150,22 @@ def _job(
     return job, maker
 
 
-def _execute(
+def execute_job(
     job: RecordingJob,
     runner: Executor,
     make_trainer: TrainerMaker,
     announce: "Announce | None",
     progress: Progress,
 ) -> CollectResult:
-    """Record what is left; the model is loaded only if something is."""
+    """Record what is left: what came of it. The model is loaded only if something is.
+
+    Args:
+        job: what is to be recorded.
+        runner: carries out the runs.
+        make_trainer: loads the model.
+        announce: called with the estimate before the recording starts, None for nobody.
+        progress: called along the way.
+    """
     left = make_trainer.group.broadcast(job.left())
     if not left and not job.lacks_gradients():
         job.check_name(make_trainer)

@@ -15,8 +15,9 @@ from gptfl.options.files import typed
 from gptfl.options.interchange import ImportOptions
 from gptfl.options.recording import CollectOptions
 from gptfl.options.simulation import FeaturizeOptions, FitOptions
-from gptfl.plugins.interfaces import Encoder, UsesRecording
-from gptfl.plugins.registry import get_registry
+from gptfl.plugins.interfaces import Encoder
+from gptfl.plugins.optional import UsesRecording
+from gptfl.plugins.registry import Registry
 from gptfl.recording.design import Design, choose_design, choose_steps
 from gptfl.recording.gradient_request import POINTS
 from gptfl.recording.plan import PAPER
@@ -66,7 +67,7 @@ class MadeBy:
         return shlex.join(("gptfl", *self.words))
 
 
-def command_of(path: str | Path) -> MadeBy:
+def command_of(path: str | Path, registry: Registry) -> MadeBy:
     """The command that made a recording, features or a simulator: only the options that aren't at their defaults.
 
     Raises ``DataError`` for a file that is none of these or is damaged, and for a recording that doesn't say how it was made.
@@ -79,16 +80,16 @@ def command_of(path: str | Path) -> MadeBy:
             raise DataError(f"{path} was made from checkpoints that it doesn't name", "run gptfl attribute again")
         if dynamics.settings.own_run:
             raise DataError(f"{path} was recorded while you trained: no command makes it", "run your training again")
-        return _imported(dynamics, path) if dynamics.settings.imported else _collected(dynamics, path)
+        return _imported(dynamics, path) if dynamics.settings.imported else _collected(dynamics, path, registry)
     if kind == kinds.FEATURES:
-        return _featurized(path)
+        return _featurized(path, registry)
     if kind == kinds.SIMULATOR:
-        return _fitted(path)
+        return _fitted(path, registry)
     noun = kinds.KINDS[kind].noun
     raise DataError(f"{path} is a {noun}, which doesn't keep its command", "name a recording, features or a simulator")
 
 
-def _collected(dynamics: Dynamics, path: Path) -> MadeBy:
+def _collected(dynamics: Dynamics, path: Path, registry: Registry) -> MadeBy:
     settings = dynamics.settings
     needed = ("task", "model", "learning_rate", "subset_size", "batch_size", "steps", "seed", "record_every")
     lacking = [name for name in needed if settings.get(name) is None]
@@ -109,7 +110,7 @@ def _collected(dynamics: Dynamics, path: Path) -> MadeBy:
         "end_token": _unless(settings.end_token, True if settings.shape in CHATS else None),
         "metrics": tuple(settings.metrics or dynamics.metrics),
         "instructions": _unless(settings.instructions, mixed),
-        "lr": _unless(settings.learning_rate, _usual_rate(settings)),
+        "lr": _unless(settings.learning_rate, _usual_rate(settings, registry)),
         "lora": _lora(settings.lora),
         **_recipe(settings),
         **_machine(settings),
@@ -131,13 +132,13 @@ def _model(settings: RecordingSettings) -> tuple[str, str]:
         return model, Path(model).name
 
 
-def _usual_rate(settings: Mapping[str, Any]) -> float | None:
+def _usual_rate(settings: Mapping[str, Any], registry: Registry) -> float | None:
     """The learning rate that is the task's own, where the task can be opened."""
     if SHAPE in settings:
         return OwnData.learning_rate if settings.get("lora") is None else LORA_RATE
     data = settings.get("data")
     try:
-        return open_task(get_registry(), settings["task"], None if data is None else user_path(data)).learning_rate
+        return open_task(registry, settings["task"], None if data is None else user_path(data)).learning_rate
     except GptflError:  # its data or its plugin is no longer there
         return None
 
@@ -258,21 +259,20 @@ def _imported(dynamics: Dynamics, path: Path) -> MadeBy:
     return MadeBy(("import", *typed(made)), IMPORTED)
 
 
-def _featurized(path: Path) -> MadeBy:
+def _featurized(path: Path, registry: Registry) -> MadeBy:
     features = read_features(path)
     dynamics, recording, unknown = _recording(path, features.examples)
     kept = dict(features.identity)
-    defaults = {} if recording is None else _defaults_for(features.encoder, recording)
+    defaults = {} if recording is None else _defaults_for(features.encoder, recording, registry)
     settings = _settings(
-        "encoder", features.encoder, {key: kept[key] for key in kept if defaults.get(key) != kept[key]}
+        registry, "encoder", features.encoder, {key: kept[key] for key in kept if defaults.get(key) != kept[key]}
     )
     made = make(FeaturizeOptions, encoder=features.encoder, settings=settings, dynamics=dynamics)
     return MadeBy(("featurize", *typed(made)), f"{unknown}--data and --output")
 
 
-def _defaults_for(name: str, recording: Dynamics) -> Mapping[str, Any]:
+def _defaults_for(name: str, recording: Dynamics, registry: Registry) -> Mapping[str, Any]:
     """What an encoder that reads no texts would settle its settings to for a recording; of others a model tells."""
-    registry = get_registry()
     if name not in registry.names("encoder"):
         return {}
     try:
@@ -286,7 +286,7 @@ def _defaults_for(name: str, recording: Dynamics) -> Mapping[str, Any]:
         return {}
 
 
-def _fitted(path: Path) -> MadeBy:
+def _fitted(path: Path, registry: Registry) -> MadeBy:
     simulator = read_simulator(path)
     info, unseen = simulator.info, simulator.info.get("unseen")
     held_out = unseen if isinstance(unseen, dict) else {}
@@ -298,7 +298,7 @@ def _fitted(path: Path) -> MadeBy:
         estimator=simulator.estimator,
         metrics=() if is_usual else (metric,),
         encoder=info.get("encoder"),
-        settings=_settings("estimator", simulator.estimator, simulator.settings),
+        settings=_settings(registry, "estimator", simulator.estimator, simulator.settings),
         every=info.get("every", 1),
         keep_diverged=bool(info.get("kept_diverged", False)),
         unseen=held_out.get("side"),
@@ -329,9 +329,8 @@ def _recording(path: Path, examples: str) -> tuple[Path | None, Dynamics | None,
     return None, None, "--dynamics, which isn't beside the file, "
 
 
-def _settings(kind: str, name: str, kept: Mapping[str, Any]) -> tuple[str, ...]:
+def _settings(registry: Registry, kind: str, name: str, kept: Mapping[str, Any]) -> tuple[str, ...]:
     """The settings of a part that differ from its own defaults; all of them where the part isn't installed."""
-    registry = get_registry()
     differing = kept
     if name in registry.names(kind):
         usual = {key: one.default for key, one in registry.parameters(kind, name).items()}

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from rich.filesize import decimal
 
 from gptfl.core import FIT, TEST, VALIDATION, Dynamics, Example, MetricInfo, Run, tasks_of, user_path, word_of
 from gptfl.core.display import Listed
@@ -79,7 +80,7 @@ def _about(path: Path, header: Header) -> Rows:
         ("file", str(path)),
         ("kind", f"{kind.noun} ({header.kind}, format version {header.format_version})"),
         ("created", header.created),
-        ("size", _size(path.stat().st_size)),
+        ("size", decimal(path.stat().st_size)),
     ]
 
 
@@ -273,13 +274,6 @@ def _label(example: Example) -> str:
 def _span(values: Iterable[int]) -> str:
     known = sorted(set(values))
     return str(known[0]) if len(known) == 1 else f"{known[0]} to {known[-1]}"
-
-
-def _size(count: int) -> str:
-    for unit, size in (("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
-        if count >= size:
-            return f"{count / size:.1f} {unit}"
-    return f"{count} bytes"
 
 
 def _shown(value: Any) -> str:

@@ -181,9 +181,9 @@ def _started(processes: int, line: str, left: Callable[[], str]) -> Iterator[_Wo
     with tempfile.TemporaryFile("w+", encoding="utf-8") as noise:
         crew = _WorkerPool([], noise, left)
         try:
-            port = _free_port()
+            port = free_port()
             for number in range(processes):
-                crew.processes.append(_start(number, processes, port, noise))
+                crew.processes.append(start_process(number, processes, port, noise))
             crew.listen()
             for process in crew.processes:
                 assert process.stdin is not None  # opened as a pipe, and kept open: it closes when this process ends
@@ -202,7 +202,15 @@ def _started(processes: int, line: str, left: Callable[[], str]) -> Iterator[_Wo
                 ear.join()
 
 
-def _start(number: int, processes: int, port: int, noise: IO[str]) -> "subprocess.Popen[str]":
+def start_process(number: int, processes: int, port: int, noise: IO[str]) -> "subprocess.Popen[str]":
+    """One of the processes of a recording, which waits for its options.
+
+    Args:
+        number: its rank.
+        processes: how many there are.
+        port: where they meet.
+        noise: the file that its stderr goes to.
+    """
     cores = max(1, (os.cpu_count() or 1) // processes)
     environment = {"OMP_NUM_THREADS": str(cores), **os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     environment |= {"RANK": str(number), "LOCAL_RANK": str(number), "WORLD_SIZE": str(processes)}
@@ -219,7 +227,8 @@ def _start(number: int, processes: int, port: int, noise: IO[str]) -> "subproces
     )
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port of this machine that nobody listens at."""
     with socket.socket() as one:
         one.bind(("127.0.0.1", 0))
         return int(one.getsockname()[1])

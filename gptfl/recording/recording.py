@@ -1,7 +1,7 @@
 """Opens a recording, chooses its metric, and loads the texts that it lacks."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from gptfl.core import Dynamics, Example, MetricInfo, user_path
@@ -9,7 +9,7 @@ from gptfl.core.holdout import HeldOutExamples
 from gptfl.core.runs import measured, thinned
 from gptfl.errors import DataError, UsageError
 from gptfl.estimators.diverged import Divergence, diverged
-from gptfl.plugins.registry import get_registry, suggest
+from gptfl.plugins.registry import Registry, get_registry, suggest
 from gptfl.store.recordings import read_dynamics
 from gptfl.store.workspace import FoundFile, Workspace, stem_of
 
@@ -19,13 +19,14 @@ class OpenedRecording:
     """A recording that was read, where its other files lie, and what was chosen on the way.
 
     ``held_out`` are the examples that fits to it don't see. ``keep_diverged`` keeps runs that diverged, which ``focused``
-    leaves out otherwise.
+    leaves out otherwise. ``registry`` is where all that works on it finds its parts.
     """
 
     path: Path
     stem: str
     dynamics: Dynamics
     workspace: Workspace
+    registry: Registry = field(compare=False, repr=False)
     notes: tuple[str, ...] = ()
     every: int = 1
     held_out: HeldOutExamples | None = None
@@ -59,7 +60,7 @@ def open_recording(
         path, notes = user_path(dynamics), ()
         space = Workspace(path.parent) if workspace is None else Workspace.resolve(workspace)
     found = read_dynamics(path)
-    return OpenedRecording(path, stem_of(path), found, space, notes, every, keep_diverged=keep_diverged)
+    return OpenedRecording(path, stem_of(path), found, space, get_registry(), notes, every, keep_diverged=keep_diverged)
 
 
 def focused(recording: OpenedRecording, metric: MetricInfo) -> OpenedRecording:
@@ -120,15 +121,14 @@ def others_note(latest: FoundFile, noun: str, flag: str) -> tuple[str, ...]:
     return (f"took {latest.path.name}, the {noun} made last; choose another with {flag} (also there: {others})",)
 
 
-def with_texts(
-    dynamics: Dynamics, data: str | Path | None, path: Path
-) -> tuple[tuple[Example, ...], tuple[Example, ...]]:
-    """Pool and test examples with their texts.
+def with_texts(recording: OpenedRecording, data: str | Path | None) -> tuple[tuple[Example, ...], tuple[Example, ...]]:
+    """Pool and test examples of a recording, with their texts.
 
     Where the recording keeps no texts, its task is loaded again with its settings, from ``data`` if
     given. Raises ``DataError`` if that gives other examples than those recorded, ``UsageError`` for
     ``data`` where the recording keeps its texts.
     """
+    dynamics, path = recording.dynamics, recording.path
     if all(example.text for example in (*dynamics.pool, *dynamics.test)):
         if data is not None:
             raise UsageError(f"--data {data} is not needed: {path} keeps its texts", "leave out --data")
@@ -142,7 +142,7 @@ def with_texts(
         )
     from gptfl.tasks.mixture import ExampleSource  # with all tasks, for recordings that keep no texts
 
-    examples = ExampleSource.of_settings(get_registry(), settings, None if data is None else user_path(data))
+    examples = ExampleSource.of_settings(recording.registry, settings, None if data is None else user_path(data))
     loaded = examples.load(settings.pool, settings.test, settings.seed)
     where = data or settings.data or settings.task
     _same(dynamics.pool, loaded.pool, f"pool example of {path} and of {where}")

@@ -14,7 +14,6 @@ from gptfl.core.schedules import SCHEDULES
 from gptfl.errors import DataError, UsageError
 from gptfl.plugins.guards import make_metric
 from gptfl.plugins.interfaces import Metric
-from gptfl.plugins.registry import get_registry
 from gptfl.recording.recording import OpenedRecording
 from gptfl.recording.tokens import check_tokens
 from gptfl.store.jsonlines import shown
@@ -26,20 +25,21 @@ if TYPE_CHECKING:
 
 
 def measure_first(
-    model: str, examples: Sequence[Example], dynamics: Dynamics, metric: MetricInfo, progress: Progress
+    model: str, examples: Sequence[Example], recording: OpenedRecording, metric: MetricInfo, progress: Progress
 ) -> Float[np.ndarray, " example"]:
     """What the untrained model scores on these test examples, measured as the recording's were.
 
     Args:
         model: name or folder of the model that the recording began with.
         examples: new test examples, with texts.
-        dynamics: the recording, whose settings say how to measure.
+        recording: whose settings say how to measure.
         metric: that is measured.
         progress: called along the way.
 
     Raises ``DataError`` where ``model`` isn't the one recorded, weight by weight, where the recording doesn't say
     how it was made, or where the metric can't be measured of an example.
     """
+    dynamics = recording.dynamics
     settings = dynamics.settings
     recorded = settings.weights
     if recorded is None:
@@ -47,7 +47,7 @@ def measure_first(
             f"--model {model}: the recording doesn't say which weights it was made with",
             "give each line of --new-test the field 'first'",
         )
-    own = make_metric(get_registry(), metric.name)
+    own = make_metric(recording.registry, metric.name)
     own.check(examples)
     from gptfl.training.load import load_model
     from gptfl.training.trainer import RecordingTrainer

@@ -17,7 +17,14 @@ if TYPE_CHECKING:
 
 
 def row_of(result: RankResult, ranking: Ranking, rank: int, place: int) -> dict[str, Any]:
-    """One row with its suspicion and all signs, for CSV and JSON."""
+    """One row with its suspicion and all signs, by column, for CSV and JSON.
+
+    Args:
+        result: of ``--for cleaning``.
+        ranking: its order, whose ``influence`` is the suspicion (a mean of normal scores, without unit).
+        rank: the row's rank, from 1 for the most suspicious.
+        place: its place in the pool.
+    """
     example = result.pool[place]
     return {
         "rank": rank,
@@ -31,7 +38,14 @@ def row_of(result: RankResult, ranking: Ranking, rank: int, place: int) -> dict[
 
 
 def cleaning_table(result: RankResult, ranking: Ranking, rows: "Sequence[tuple[int, int]]", total: int) -> Table:
-    """Some rows, of so many in all, for the terminal."""
+    """The most suspicious rows as a table for the terminal.
+
+    Args:
+        result: of ``--for cleaning``.
+        ranking: its order.
+        rows: rank and place in the pool of each row to show.
+        total: how many rows there are in all, for the caption.
+    """
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 2, 0, 0), pad_edge=False, caption_justify="left")
     if len(rows) < total:
         table.caption = Text(f"the {len(rows)} most suspicious, of {total} (--top {total} shows all)")

@@ -20,7 +20,14 @@ from gptfl.report.number_scale import NumberScale
 def group_rows_of(
     groups: GroupEffects, reverse: bool = False, top: int | None = None, only: str | None = None
 ) -> list[dict[str, Any]]:
-    """A row for each group, highest influence first, or lowest with ``reverse``; ``only`` those of a verdict."""
+    """A row for each group by column, highest influence first.
+
+    Args:
+        groups: what each group does, in the metric's units.
+        reverse: whether the lowest influence comes first.
+        top: how many groups; None for all.
+        only: the verdict of those to take; None for any. Where there are no verdicts, none has one.
+    """
     order = np.argsort(-groups.influence, kind="stable")
     ranked = list(enumerate((int(one) for one in order), 1))
     if only is not None:
@@ -51,14 +58,28 @@ def group_rows_of(
 
 
 def groups_of_json(groups: GroupEffects, top: int | None, reverse: bool, only: str | None) -> dict[str, Any]:
-    """What a document says of groups: the field, and a row for each."""
+    """What a JSON document says of groups: the field, and a row for each.
+
+    Args:
+        groups: what each group does, in the metric's units.
+        top: how many groups; None for all.
+        reverse: whether the lowest influence comes first.
+        only: the verdict of those to take; None for any.
+    """
     return {"by": groups.grouping.by, "groups": group_rows_of(groups, reverse, top, only)}
 
 
 def groups_to_csv(
     rankings: Sequence[tuple[str, GroupEffects]], top: int | None, reverse: bool, only: str | None
 ) -> str:
-    """A row for each estimator and group."""
+    """CSV with a row for each estimator and group; columns that an estimator lacks are empty.
+
+    Args:
+        rankings: the estimator's label and what each group does by it, in the metric's units.
+        top: how many groups of each estimator; None for all.
+        reverse: whether the lowest influence comes first.
+        only: the verdict of those to take; None for any.
+    """
     rows = [
         {"estimator": label, **row} for label, groups in rankings for row in group_rows_of(groups, reverse, top, only)
     ]
@@ -71,7 +92,14 @@ def groups_to_csv(
 
 
 def group_table(groups: GroupEffects, top: int | None, reverse: bool, only: str | None = None) -> Table:
-    """The groups for the terminal."""
+    """The groups as a table for the terminal.
+
+    Args:
+        groups: what each group does, in the metric's units.
+        top: how many groups; None for all.
+        reverse: whether the lowest influence comes first.
+        only: the verdict of those to take; None for any.
+    """
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 2, 0, 0), pad_edge=False, caption_justify="left")
     rows = group_rows_of(groups, reverse, top, only)
     total = len(group_rows_of(groups, only=only))

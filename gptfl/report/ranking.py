@@ -51,7 +51,11 @@ def check_table(path: Path) -> None:
 def shown(ranking: Ranking, top: int | None, reverse: bool, only: str | None = None) -> list[tuple[int, int]]:
     """(rank, place in the pool) of those to show; ranks count from 1 at the highest influence.
 
-    ``only`` is the verdict of those to show, None for any.
+    Args:
+        ranking: whose rows.
+        top: how many; None for all.
+        reverse: whether the lowest influence comes first. The order of ``--for cleaning`` stays.
+        only: the verdict of those to show; None for any.
     """
     ranked = list(enumerate(ranking.order, 1))
     reverse = reverse and ranking.how != CLEANING  # whose first are the suspicious ones
@@ -67,7 +71,13 @@ def class_of(example: Example) -> str:
 
 
 def to_csv(result: RankResult, top: int | None = None, reverse: bool = False, only: str | None = None) -> str:
-    """A row an estimator and example.
+    """CSV with a row for each estimator and example, or group where rows are in groups.
+
+    Args:
+        result: what ``gptfl.rank`` returned.
+        top: how many of each estimator; None for all.
+        reverse: whether the lowest influence comes first.
+        only: the verdict of those to take; None for any.
 
     ``low``, ``high``, ``verdict`` and ``wrong_sign`` are there only where an estimator says how sure it is, ``flipped``
     only for a recording with flipped labels.
@@ -95,7 +105,14 @@ def to_csv(result: RankResult, top: int | None = None, reverse: bool = False, on
 
 
 def to_json(result: RankResult, top: int | None = None, reverse: bool = False, only: str | None = None) -> str:
-    """Everything, the curves of flips found included."""
+    """Everything as a JSON document, the curves of flips found included.
+
+    Args:
+        result: what ``gptfl.rank`` returned.
+        top: how many rows, or groups, of each estimator; None for all.
+        reverse: whether the lowest influence comes first.
+        only: the verdict of those to take; None for any.
+    """
     document = {
         "recording": result.recording,
         "metric": result.metric.name,

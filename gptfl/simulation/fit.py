@@ -12,7 +12,6 @@ from gptfl.features.lookup import FeatureLookup
 from gptfl.options.base import assemble, shell_names
 from gptfl.options.signature import takes
 from gptfl.options.simulation import FitOptions
-from gptfl.plugins.registry import get_registry
 from gptfl.plugins.settings import read_settings
 from gptfl.recording.recording import choose_metric, focused, open_recording
 from gptfl.simulation.fitting import fit_data, fit_fresh, simulator_file, simulator_key
@@ -105,7 +104,7 @@ def fit_with(options: FitOptions, *, progress: Progress = silent) -> FitResult:
     which: tuple[str, ...] = ()
     if estimator is None:
         estimator, which = default_estimator(FeatureLookup(recording, inputs.features, encoder))
-    registry = get_registry()
+    registry = recording.registry
     named = NamedEstimator(registry.find("estimator", estimator), registry.make("estimator", estimator, **settings))
     held_out = hold_out_examples(recording.dynamics, learning.unseen, learning.unseen_share, seed)
     recording = replace(recording, held_out=held_out)
@@ -144,7 +143,7 @@ def fit_with(options: FitOptions, *, progress: Progress = silent) -> FitResult:
             *recording.notes,
             *metric_notes,
             *feature_choice.notes,
-            *holdout_notes(recording.dynamics, recording.held_out, found),
+            *holdout_notes(recording, found),
             *left_note(whole, data),
             *fitted.notes,
         ),

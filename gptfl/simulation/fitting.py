@@ -8,6 +8,7 @@ from gptfl.core.splits import Split
 from gptfl.core.versions import installed_version
 from gptfl.errors import DataError, ResourceError
 from gptfl.plugins.interfaces import Estimator
+from gptfl.plugins.optional import HasFitNotes
 from gptfl.plugins.parts import OWN
 from gptfl.recording.recording import OpenedRecording
 from gptfl.simulation.requirements import NamedEstimator
@@ -93,7 +94,7 @@ def fit_fresh(named: NamedEstimator, recording: OpenedRecording, data: FitData) 
     start = time.perf_counter()
     estimator = named.estimator.fit(data)
     seconds = time.perf_counter() - start
-    notes = tuple(str(note) for note in getattr(estimator, "notes_", ()))
+    notes = tuple(str(note) for note in (estimator.notes_ if isinstance(estimator, HasFitNotes) else ()))
     return FittedEstimator(NamedEstimator(named.part, estimator), key, seconds, notes=notes)
 
 

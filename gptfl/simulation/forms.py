@@ -8,7 +8,7 @@ from jaxtyping import Float, Int
 from gptfl.core import Progress, silent
 from gptfl.core.linear_form import LinearForm
 from gptfl.errors import DataError, UsageError
-from gptfl.plugins.interfaces import HasLinearForm
+from gptfl.plugins.optional import HasLinearForm
 from gptfl.simulation.many import simulate_subsets
 from gptfl.simulation.schedule import recorded_schedule
 from gptfl.simulation.simulator import FittedSimulator

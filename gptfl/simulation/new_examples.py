@@ -11,7 +11,7 @@ from jaxtyping import Float
 
 from gptfl.core import Classes, Dynamics, Example, MetricInfo, user_path
 from gptfl.errors import DataError, PluginError
-from gptfl.plugins.registry import get_registry, suggest
+from gptfl.plugins.registry import Registry, suggest
 from gptfl.tasks.base import DataTask, unique
 from gptfl.tasks.instructions import GENERIC, instructed
 from gptfl.tasks.jsonl import JsonLines
@@ -36,7 +36,7 @@ class NewExamples:
 
 
 def read_new_examples(
-    train: str | Path | None, test: str | Path | None, dynamics: Dynamics, metric: MetricInfo
+    train: str | Path | None, test: str | Path | None, dynamics: Dynamics, metric: MetricInfo, registry: Registry
 ) -> NewExamples:
     """The examples in the files of ``--new-train`` and ``--new-test``.
 
@@ -48,12 +48,13 @@ def read_new_examples(
         test: file of test examples, which may say their score before training (``first``); None for none.
         dynamics: the recording that they lie beside.
         metric: that first scores are of.
+        registry: where the recording's tasks are found by name.
 
     Raises ``DataError``, naming file and line, for what is neither, for an id that the recording has on that side, and
     for
     a first score that the metric can't have.
     """
-    reader = _Reader(dynamics)
+    reader = _Reader(dynamics, registry)
     pool, _ = _read(reader, train, "--new-train", dynamics.pool, metric)
     tests, first = _read(reader, test, "--new-test", dynamics.test, metric)
     return NewExamples(pool, tests, np.array(first, dtype=np.float64))
@@ -115,14 +116,14 @@ def _first(row: TaskRow, metric: MetricInfo) -> float:
 class _Reader:
     """Makes examples as the recording's own were made."""
 
-    def __init__(self, dynamics: Dynamics) -> None:
+    def __init__(self, dynamics: Dynamics, registry: Registry) -> None:
         settings = dynamics.settings
         self.seed = settings.seed
         self.instructions = bool(settings.instructions)
         names = task_names(settings.task) if settings.task else []
         self.mixed = len(names) > 1
         self.names = names
-        self.tasks = {name: task for name in names if (task := _open(name)) is not None}
+        self.tasks = {name: task for name in names if (task := _open(name, registry)) is not None}
         forms = [PLAIN, *(task.expected for task in self.tasks.values() if not isinstance(task, JsonLines))]
         self.expected = ", or ".join(forms) + (f", and task (one of {', '.join(names)})" if self.mixed else "")
         self.classes = Classes((*dynamics.pool, *dynamics.test))
@@ -168,10 +169,10 @@ class _Reader:
         return replace(example, choices=choices, label=choices.index(example.target))
 
 
-def _open(name: str) -> DataTask | None:
+def _open(name: str, registry: Registry) -> DataTask | None:
     """The task of that name, if it is one whose rows can be read one by one."""
     try:
-        made: Any = get_registry().make("task", name, data=None)
+        made: Any = registry.make("task", name, data=None)
     except PluginError:
         return None  # its plugin is no longer there; prompt and target can be read all the same
     return made if isinstance(made, DataTask) else None

@@ -8,7 +8,7 @@ import numpy as np
 
 from gptfl.core import user_path
 from gptfl.errors import DataError, GptflError, UsageError
-from gptfl.plugins.registry import get_registry
+from gptfl.plugins.registry import Registry
 from gptfl.simulation.counterfactual import SimulationRequest
 from gptfl.simulation.simulator import FittedSimulator
 from gptfl.store.id_files import ExampleIndex
@@ -25,7 +25,7 @@ def check_observing(source: FittedSimulator, path: str | Path) -> None:
     """Raise ``DataError`` where the estimator doesn't go on from observed scores."""
     if source.named.estimator.tags.conditions:
         return
-    able = _able()
+    able = _able(source.recording.registry)
     better = f", or choose one that does with --estimator ({', '.join(able)})" if able else ""
     raise DataError(
         f"--observe {path}: {source.found.estimator} doesn't go on from what was recorded of a run",
@@ -84,8 +84,7 @@ def _listed(steps: list[int]) -> str:
     return f"{shown}, ... {steps[-1]}" if len(steps) > SHOWN_STEPS else shown
 
 
-def _able() -> list[str]:
-    registry = get_registry()
+def _able(registry: Registry) -> list[str]:
     able = []
     for name in registry.names("estimator"):
         try:

@@ -12,7 +12,7 @@ from gptfl.core.holdout import TEST, TRAIN
 from gptfl.errors import DataError, PluginError, UsageError
 from gptfl.features.lookup import fitted_features
 from gptfl.plugins.guards import checked
-from gptfl.plugins.registry import get_registry
+from gptfl.plugins.registry import Registry
 from gptfl.recording.recording import OpenedRecording, focused, open_recording, others_note
 from gptfl.simulation.requirements import NamedEstimator, refusal
 from gptfl.simulation.schedule import first_scores
@@ -133,7 +133,7 @@ def open_fitted(
             raise DataError(f"the recording that {path} was fitted to is not at {dynamics}", "name it with --dynamics")
     recording = _recording_of(found, path, user_path(dynamics), space, {} if read is None else read)
     recording = replace(recording, held_out=holdout_from_json(found.info.get("unseen"), recording.dynamics, str(path)))
-    named = _restored(found, path)
+    named = _restored(found, path, recording.registry)
     return FittedSimulator(
         recording,
         path,
@@ -322,12 +322,11 @@ def _with_first(source: FittedSimulator, new: "NewExamples", model: str | None, 
     lacking = [new.test[place] for place in missing]
     from gptfl.recording.trainers import measure_first
 
-    first[missing] = measure_first(model, lacking, source.recording.dynamics, source.metric, progress)
+    first[missing] = measure_first(model, lacking, source.recording, source.metric, progress)
     return replace(new, first=first)
 
 
-def _restored(found: SimulatorFile, path: Path) -> NamedEstimator:
-    registry = get_registry()
+def _restored(found: SimulatorFile, path: Path, registry: Registry) -> NamedEstimator:
     part = registry.find("estimator", found.estimator)
     named = NamedEstimator(part, registry.make("estimator", found.estimator, **found.settings))
     try:

@@ -14,7 +14,8 @@ from gptfl.core.holdout import SIDES, TEST, TRAIN, HeldOutExamples, kept_places
 from gptfl.core.queries import features_at
 from gptfl.errors import DataError, GptflError, UsageError
 from gptfl.plugins.interfaces import Estimator
-from gptfl.plugins.registry import get_registry
+from gptfl.plugins.registry import Registry
+from gptfl.recording.recording import OpenedRecording
 
 SHARES: Mapping[str, float] = {TRAIN: 0.2, TEST: 0.25}
 """Which share of a side is set aside unless given."""
@@ -95,13 +96,16 @@ def holdout_from_json(kept: object, dynamics: Dynamics, where: str) -> HeldOutEx
     return HeldOutExamples(which, share, seed, places[TRAIN], places[TEST])
 
 
-def holdout_notes(dynamics: Dynamics, held_out: HeldOutExamples | None, features: Features | None) -> tuple[str, ...]:
+def holdout_notes(recording: OpenedRecording, features: Features | None) -> tuple[str, ...]:
     """What is set aside, and what of it features may know all the same."""
+    held_out = recording.held_out
     if held_out is None:
         return ()
     share = "" if held_out.share is None else f"share {held_out.share:g}, "
-    notes: tuple[str, ...] = (f"set aside as unseen: {held_out.described(dynamics)} ({share}seed {held_out.seed})",)
-    if features is not None and not _per_example(features.encoder):
+    notes: tuple[str, ...] = (
+        f"set aside as unseen: {held_out.described(recording.dynamics)} ({share}seed {held_out.seed})",
+    )
+    if features is not None and not _per_example(features.encoder, recording.registry):
         notes += (
             f"{features.encoder} fits its vectors to all texts together, also to those of the unseen examples; "
             "their recorded scores are not looked at",
@@ -109,10 +113,10 @@ def holdout_notes(dynamics: Dynamics, held_out: HeldOutExamples | None, features
     return notes
 
 
-def _per_example(encoder: str) -> bool:
+def _per_example(encoder: str, registry: Registry) -> bool:
     """Whether each vector depends on its own example alone; taken as true of an encoder that isn't installed."""
     try:
-        return bool(get_registry().make("encoder", encoder).tags.per_example)
+        return bool(registry.make("encoder", encoder).tags.per_example)
     except GptflError:
         return True
 

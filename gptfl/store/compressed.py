@@ -44,7 +44,7 @@ def open_bytes(path: Path) -> IO[bytes]:
 
 def _zstandard(path: Path) -> Any:
     path.open("rb").close()  # a missing file is told as the system tells it
-    if _arrow_reads("zstd"):
+    if arrow_reads("zstd"):
         import pyarrow  # type: ignore[import-untyped]
 
         return pyarrow.CompressedInputStream(pyarrow.OSFile(str(path)), "zstd")
@@ -57,7 +57,7 @@ def _zstandard(path: Path) -> Any:
     return zstandard.open(path, "rb")
 
 
-def _arrow_reads(codec: str) -> bool:
+def arrow_reads(codec: str) -> bool:
     """Whether pyarrow was built with a kind of compression."""
     import pyarrow
 

@@ -60,7 +60,7 @@ def part_of(path: Path, folder: bool = False) -> Iterator[Path]:
     """
     with made(path.parent):
         remove_leftovers(path.parent)
-        part, handle = _claim(path, folder)
+        part, handle = claim_part(path, folder)
         try:
             yield part
         finally:
@@ -158,7 +158,7 @@ def in_use(path: Path) -> bool:
         return _lock(file.fileno()) is False
 
 
-def _claim(path: Path, folder: bool) -> tuple[Path, int | None]:
+def claim_part(path: Path, folder: bool) -> tuple[Path, int | None]:
     """A new part and the handle that its lock is held by; None where nothing can be locked."""
     while True:
         part = path.with_name(f".{_short(path.name)}.gptfl-{secrets.token_hex(4)}.part")

@@ -120,7 +120,7 @@ def open_file(
     """
     path = Path(path)
     size = check_signature(path)
-    with listening(), _opened(path, path, "r") as file, raise_deferred(file):
+    with listening(), opened_file(path, path, "r") as file, raise_deferred(file):
         with _checked(file, path, kind):
             taken = _walk(file, path, size, max_bytes, skipped)
             check_unpacked(path, taken, size)
@@ -130,7 +130,7 @@ def open_file(
 
 
 @contextmanager
-def _opened(path: Path, place: Path | hdf5.Memory, mode: str) -> Iterator[h5py.File]:
+def opened_file(path: Path, place: Path | hdf5.Memory, mode: str) -> Iterator[h5py.File]:
     """The file at a place, on disk or in memory, that ``path`` is the name of."""
     try:
         file = h5py.File(
@@ -218,7 +218,7 @@ def _saved(path: Path, start: bytes, mode: str, kind: str) -> Iterator[h5py.File
     memory = hdf5.Memory(path, start)
     # HDF5 writes to it through Python, and would swallow a Ctrl-C there.
     with uninterrupted():
-        with _opened(path, memory, mode) as file, raise_deferred(file):
+        with opened_file(path, memory, mode) as file, raise_deferred(file):
             known: Sizes | None = None
             if start:
                 with _checked(file, path, kind):

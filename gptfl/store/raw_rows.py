@@ -41,7 +41,17 @@ def starts_of(places: Sequence[str]) -> list[int]:
 
 
 def without_rows(path: Path, target: Path, places: Sequence[str], kept: Bool[np.ndarray, " row"]) -> None:
-    """Write a file of the rows that are kept, each as it was, and everything between them."""
+    """Write a file of the rows that are kept, each as it was, and everything between them.
+
+    Args:
+        path: the file of rows.
+        target: the file to write, of the same format.
+        places: where each row stands, as messages call it (``FILE, line 3``).
+        kept: which rows are kept; shape ``[row]``.
+
+    Raises ``DataError`` where the file is compressed or can't be taken apart, and ``OSError`` where it can't be read or
+    the target not be written.
+    """
 
     def change(number: int, row: bytes) -> bytes | None:
         return row if kept[number] else None
@@ -50,7 +60,17 @@ def without_rows(path: Path, target: Path, places: Sequence[str], kept: Bool[np.
 
 
 def with_weights(path: Path, target: Path, places: Sequence[str], kept: Bool[np.ndarray, " row"]) -> None:
-    """Write a file of all rows with one more field ``weight``: 1 for those kept, 0 for others."""
+    """Write a file of all rows with one more field ``weight``: 1 for those kept, 0 for others.
+
+    Args:
+        path: the file of rows.
+        target: the file to write, of the same format.
+        places: where each row stands, as messages call it (``FILE, line 3``).
+        kept: which rows get the weight 1; shape ``[row]``.
+
+    Raises ``DataError`` where the file is compressed or can't be taken apart, and ``OSError`` where it can't be read or
+    the target not be written.
+    """
     kind = kind_of(path)
 
     def change(number: int, row: bytes) -> bytes:

@@ -81,7 +81,7 @@ def check_contents(
             sizes[address] = 0, 0
             continue
         taken = known.get(address) if known else None
-        sizes[address] = taken or _check_dataset(h5py.h5d.open(group, name), path, where)
+        sizes[address] = taken or check_dataset(h5py.h5d.open(group, name), path, where)
         unpacked, packed = sizes[address]
         declared += unpacked
         stored += packed
@@ -201,7 +201,7 @@ def _objects(
                 raise refuse(path, f"has at {where} neither an array nor a group")
 
 
-def _check_dataset(dataset: h5py.h5d.DatasetID, path: Path, where: str) -> tuple[int, int]:
+def check_dataset(dataset: h5py.h5d.DatasetID, path: Path, where: str) -> tuple[int, int]:
     """Bytes unpacked and bytes stored of one dataset that may be read."""
     plan = dataset.get_create_plist()
     if plan.get_layout() not in (h5py.h5d.COMPACT, h5py.h5d.CONTIGUOUS, h5py.h5d.CHUNKED) or plan.get_external_count():

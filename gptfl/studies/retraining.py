@@ -90,8 +90,8 @@ class Retrainer:
         check_weights(recording, self.weights, self.model)
         choices = trainer.evaluator.choices
         check_tokens(recording.dynamics.settings, trainer.tokenizer, self.pool, self.test, choices, str(recording.path))
-        self.lost = _mended(self.path)
-        self.done = _read(self.path, [metric.info.name for metric in self.metrics])
+        self.lost = cut_damaged_end(self.path)
+        self.done = read_results(self.path, [metric.info.name for metric in self.metrics])
 
     def key(self, training: Training) -> str:
         """Fingerprint of everything that determines what a training comes to."""
@@ -178,7 +178,7 @@ def orders_of(
     return {name: shuffle[np.argsort(-suspicion[shuffle], kind="stable")] for name, suspicion in suspicions.items()}
 
 
-def _mended(path: Path) -> int:
+def cut_damaged_end(path: Path) -> int:
     """Cut what a power cut left unreadable off the end of a file of results: zeros, or half a line.
 
     Returns how many bytes that was. Raises ``ResourceError`` where the file can't be written.
@@ -198,7 +198,11 @@ def _mended(path: Path) -> int:
     return len(data) - len(kept)
 
 
-def _read(path: Path, metrics: Sequence[str]) -> dict[str, Values]:
+def read_results(path: Path, metrics: Sequence[str]) -> dict[str, Values]:
+    """What was measured after each training that a file keeps, by the training's key.
+
+    Raises ``DataError``, naming the line, for what is no such result or lacks one of the metrics.
+    """
     if not path.exists():
         return {}
     done: dict[str, Values] = {}

@@ -65,7 +65,6 @@ def split_tests(source: FittedSimulator, subject: InfluenceTarget, score_on: int
 
 
 def baseline_choices(
-    registry: Registry,
     source: FittedSimulator,
     halves: TargetSplit,
     spec_of_selection: SelectionSpec,
@@ -81,7 +80,6 @@ def baseline_choices(
     All are fitted as if the test examples to score on had never been recorded.
 
     Args:
-        registry: where estimators are found by name.
         source: the simulator of the studied estimator.
         halves: which test examples are chosen for, and which are scored on.
         spec_of_selection: how many examples to choose, and within which bounds.
@@ -102,7 +100,7 @@ def baseline_choices(
             f"selected by {name}", EstimatorSpec(name, dict(source.found.settings)), spec_of_selection, how, known
         )
     ]
-    specs, notes = baseline_selectors(registry, source, known, rivals)
+    specs, notes = baseline_selectors(source, known, rivals)
     for spec in specs:
         own = known if spec.encoder is None else find_features(source.recording, None, spec.encoder)[0]
         named = spec.name if spec.encoder is None else f"{spec.name}@{spec.encoder}"
@@ -115,7 +113,7 @@ def baseline_choices(
     target = InfluenceTarget("group", np.searchsorted(halves.kept, halves.targets))
     choices: dict[str, tuple[int, ...]] = {}
     for one in selectors:
-        fresh = refitted(source, registry, one.spec, halves.kept, one.features, progress)
+        fresh = refitted(source, one.spec, halves.kept, one.features, progress)
         influence, chosen = chosen_of(
             fresh,
             target,
@@ -143,12 +141,11 @@ class _Selector:
 
 
 def baseline_selectors(
-    registry: Registry, source: FittedSimulator, features: Features | None, named: Sequence[str] | None
+    source: FittedSimulator, features: Features | None, named: Sequence[str] | None
 ) -> tuple[list[EstimatorSpec], tuple[str, ...]]:
     """The baselines that were named, else those that offer themselves by their tags; and why not, where there are none.
 
     Args:
-        registry: where estimators are found by name.
         source: the simulator of the studied estimator, whose recording they are fitted to.
         features: of the whole recording, None where there are none.
         named: specs as ``parse_spec`` reads them, None for those that offer themselves.
@@ -157,7 +154,7 @@ def baseline_selectors(
     """
     if named is not None:
         return [parse_spec(spec, "--rival") for spec in dict.fromkeys(named)], ()
-    offered = _offered(registry)
+    offered = _offered(source.recording.registry)
     specs, notes = [], []
     for name, estimator in offered.items():
         if name == source.found.estimator:
@@ -206,7 +203,6 @@ def known_features(source: FittedSimulator, given: str | Path | None) -> Feature
 
 def refitted(
     source: FittedSimulator,
-    registry: Registry,
     spec: EstimatorSpec,
     tests: Int[np.ndarray, " kept"],
     features: Features | None,
@@ -216,7 +212,6 @@ def refitted(
 
     Args:
         source: the simulator, whose recording, metric and split are taken.
-        registry: where the estimator is found.
         spec: its name and settings.
         tests: places of the test examples.
         features: of the whole recording, None where there are none.
@@ -224,6 +219,7 @@ def refitted(
 
     Raises ``DataError`` where the recording lacks what the estimator needs.
     """
+    registry = source.recording.registry
     part = registry.find("estimator", spec.name)
     named = NamedEstimator(part, registry.make("estimator", spec.name, **spec.settings))
     recording = _only(source.recording, tests)

@@ -9,6 +9,7 @@ from gptfl.core import Example, RecordingSettings, TaskData, user_path
 from gptfl.errors import DataError, UsageError
 from gptfl.plugins.guards import make_task
 from gptfl.plugins.interfaces import Task
+from gptfl.plugins.optional import KnowsSizes, MayMakeUpExamples
 from gptfl.plugins.registry import Registry
 from gptfl.plugins.settings import check_utf8
 from gptfl.tasks.base import DataTask, TooFewError
@@ -83,7 +84,7 @@ def open_task(registry: Registry, tasks: str, data: Path | None) -> "Task | Mixt
     parts = {name: make_task(registry, name) for name in names}
     if data is not None:
         parts = {
-            name: part if getattr(part, "generated", False) else make_task(registry, name, data=_folder(data, name))
+            name: part if _made_up(part) else make_task(registry, name, data=_folder(data, name))
             for name, part in parts.items()
         }
     return Mixture(parts)
@@ -186,11 +187,13 @@ class Mixture:
         return "; ".join(f"{name}: {text}" for name, text in texts if text)
 
 
+def _made_up(task: Task) -> bool:
+    return isinstance(task, MayMakeUpExamples) and task.generated
+
+
 def sizes_of(task: Task) -> tuple[int, int] | None:
     """How many examples a task has for pool and test; None where it doesn't say."""
-    sizes = getattr(task, "sizes", None)
-    found: tuple[int, int] | None = None if sizes is None else sizes()
-    return found
+    return task.sizes() if isinstance(task, KnowsSizes) else None
 
 
 def _load(task: Task, pool: int | None, test: int | None, seed: int, instructions: bool) -> TaskData:

@@ -4,7 +4,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from gptfl.core import Dynamics, Example, FeatureSet
-from gptfl.plugins.interfaces import Encoder, EncoderTags, UsesRecording
+from gptfl.plugins.interfaces import Encoder, EncoderTags
+from gptfl.plugins.optional import UsesRecording
 from gptfl.testing import promises
 from gptfl.testing.promises import require
 from gptfl.testing.synthetic import make_examples

@@ -19,7 +19,15 @@ from gptfl.core import (
     changes_between,
     role_of,
 )
-from gptfl.core.curriculum import draw_subset, fill_batches, generator, linear_decay, recorded_steps, run_seed
+from gptfl.core.curriculum import (
+    SyntheticStream,
+    draw_subset,
+    fill_batches,
+    generator,
+    linear_decay,
+    recorded_steps,
+    run_seed,
+)
 
 CHOICES = (" yes", " no")
 THINGS = ("kettle", "ladder", "window", "parcel", "bicycle", "lantern", "garden", "bridge")
@@ -65,7 +73,7 @@ def make_dynamics(
             gradient descent trains, so that its gradient products and derivatives predict exactly what is recorded
             (see ``make_gradients``).
     """
-    random = generator(seed, 2)
+    random = generator(seed, SyntheticStream.TRAJECTORIES)
     pull = 1.0 + random.normal(size=(pool, test))
     start = 2.0 + random.random(test)
     products = make_gradients(pool, test, steps, seed) if gradients else None
@@ -106,7 +114,7 @@ def make_gradients(pool: int, test: int, steps: int, seed: int = 0) -> GradientP
         steps: optimiser steps of the reference run.
         seed: of what is drawn.
     """
-    random = generator(seed, 4)
+    random = generator(seed, SyntheticStream.GRADIENTS)
     of_pool, of_test = random.normal(size=(pool, 8)), random.normal(size=(test, 8))
     roots = 0.5 + random.random(8)
     points = recorded_steps(steps, max(1, steps // 3))
@@ -158,7 +166,7 @@ def make_features(dynamics: Dynamics, width: int = 6, kind: str = "embedding", s
         kind: what the set says that it is.
         seed: of what is drawn.
     """
-    random = generator(seed, 3)
+    random = generator(seed, SyntheticStream.FEATURES)
     centres = random.normal(size=(len(CHOICES), width))
 
     def vectors(examples: Sequence[Example]) -> Float[np.ndarray, "example d"]:

@@ -92,16 +92,16 @@ class Generator:
         lengths = (
             [len(ids) for ids in prompts.ids]
             if self._joins
-            else [self._full(index) for index in range(len(prompts.ids))]
+            else [self.full_length(index) for index in range(len(prompts.ids))]
         )
         at_once = budget // READ_SHARE if self._joins else budget
         shares = plan_shares(lengths, at_once, overhead if self._joins else budget, group.size)
         self.groups = shares[group.rank][::-1]
-        self._ends = _end_tokens(network.model, prompts.tokenizer)
+        self.ends = _end_tokens(network.model, prompts.tokenizer)
         self._last_only = {"logits_to_keep": 1} if "logits_to_keep" in takes else {}
         self._takes_positions = "position_ids" in takes
 
-    def _full(self, index: int) -> int:
+    def full_length(self, index: int) -> int:
         """The tokens of a prompt and its longest answer."""
         return len(self.prompts.ids[index]) + self.prompts.rooms[index]
 
@@ -123,18 +123,18 @@ class Generator:
                     read = self._read(waiting.pop())
                     rows = read if rows is None else rows.joined(read)
                 if rows is not None:
-                    rows = self._decode(rows, answers, limit)
+                    rows = self.decode(rows, answers, limit)
         return answers
 
     def _fit(self, members: Sequence[int]) -> bool:
-        return self._joins and len(members) * max(map(self._full, members)) <= self.budget
+        return self._joins and len(members) * max(map(self.full_length, members)) <= self.budget
 
-    def _decode(self, rows: _Rows, answers: dict[int, list[int]], limit: int | None) -> _Rows | None:
+    def decode(self, rows: _Rows, answers: dict[int, list[int]], limit: int | None) -> _Rows | None:
         """One token more in every row; the rows that go on, None if all are finished."""
         chosen = self._choose(rows.logits, rows.members, [len(answers[index]) for index in rows.members])
         kept = []
         for place, (index, token) in enumerate(zip(rows.members, chosen.tolist(), strict=True)):
-            if token not in self._ends:
+            if token not in self.ends:
                 answers[index].append(token)
                 if not self.prompts.is_finished(index, answers[index]) and len(answers[index]) != limit:
                     kept.append(place)

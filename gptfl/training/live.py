@@ -45,7 +45,7 @@ class LiveNetwork(Network):
                 "train the model or adapters in it (LoRA), or leave sketches out",
             )
         self.names, self.trainable = list(named), list(named.values())
-        self._initial = []
+        self.initial = []
 
 
 def followed_optimiser(optimiser: Any) -> torch.optim.Optimizer:

@@ -116,7 +116,7 @@ class Network:
         named = {name: p for name, p in self.model.named_parameters() if p.requires_grad}
         self.names = list(named)
         self.trainable = list(named.values())
-        self._initial = [local_part(p.detach()).clone() for p in self.trainable]
+        self.initial = [local_part(p.detach()).clone() for p in self.trainable]
 
     def train_only(self, names: Collection[str]) -> None:
         """Train no weights but these, from what they are now."""
@@ -158,7 +158,7 @@ class Network:
     def restore(self) -> None:
         """Put the initial weights back, from memory."""
         with torch.no_grad():
-            torch._foreach_copy_([local_part(p) for p in self.trainable], self._initial)
+            torch._foreach_copy_([local_part(p) for p in self.trainable], self.initial)
 
     @property
     def head_shape(self) -> tuple[int, int]:
@@ -249,7 +249,7 @@ class Network:
             raise self._refusal_of_top(
                 f"log-probabilities computed in batches differ from the model's own by {far:.2g}"
             )
-        if not all(torch.equal(local_part(p), was) for p, was in zip(self.trainable, self._initial, strict=True)):
+        if not all(torch.equal(local_part(p), was) for p, was in zip(self.trainable, self.initial, strict=True)):
             raise self._refusal("computing changes its weights")
         with explained(self._refusal_of_top):
             self._check_trainable(rows[order[-1]])

@@ -9,7 +9,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import GPTNeoXConfig, GPTNeoXForCausalLM, PreTrainedTokenizerFast
 
 from gptfl.core import Progress, fingerprint, silent
-from gptfl.core.curriculum import generator
+from gptfl.core.curriculum import TinyStream, generator
 from gptfl.tasks.errands import corpus
 from gptfl.training.models import build_folder, cache_folder, is_built
 from gptfl.training.quiet import quiet
@@ -66,7 +66,7 @@ def pretrain(tokenizer: Any, texts: list[str], progress: Progress) -> GPTNeoXFor
     for ids in tokenizer(texts)["input_ids"]:
         stream += [*ids, tokenizer.eos_token_id]
     tokens = torch.tensor(stream)
-    random = generator(SEED, 2)
+    random = generator(SEED, TinyStream.WINDOWS)
     with torch.random.fork_rng():
         torch.manual_seed(SEED)
         config = GPTNeoXConfig(

@@ -172,7 +172,9 @@ class Tokenizer:
         """The ids of those whose tokens were others when prompt and answers were tokenized apart."""
         answers_of_each = [(example, _answers(example, choices)) for example in examples if not example.turns]
         self.splitter.read(text for example, answers in answers_of_each for text in (example.prompt, *answers))
-        return tuple(e.id for e, answers in answers_of_each if self._apart(e, answers) != self._together(e, choices))
+        return tuple(
+            e.id for e, answers in answers_of_each if self.rows_apart(e, answers) != self._together(e, choices)
+        )
 
     def _together(self, example: Example, choices: bool) -> Rows | None:
         try:
@@ -182,7 +184,7 @@ class Tokenizer:
         rows = [((*found.prompt, *ids), len(ids)) for ids in found.answers.values()]
         return None if found.skipped else rows
 
-    def _apart(self, example: Example, answers: Sequence[str]) -> Rows:
+    def rows_apart(self, example: Example, answers: Sequence[str]) -> Rows:
         """Rows as recordings before the setting ``tokenization`` had them."""
         eos, ids = self.tokenizer.eos_token_id, self.splitter.ids
         prompt = [*self.splitter.lead, *ids(example.prompt).tolist(), *self.splitter.closing]

@@ -241,11 +241,11 @@ class RecordingTrainer:
         self.network.switch(training=True)
         for _ in range(SCALINGS):
             with uninterrupted():  # autograd calls hooks back, which would swallow a Ctrl-C
-                loss = self._differentiate(pieces)
+                loss = self.differentiate(pieces)
             scale = self.scaler.get_scale()
             if self.along is not None or self.recipe.clip_norm is not None:
                 self.scaler.unscale_(optimiser)
-            self._clip()
+            self.clip_gradients()
             self.scaler.step(optimiser)
             self.scaler.update()
             if self.along is not None and self.scaler.get_scale() >= scale:
@@ -255,7 +255,7 @@ class RecordingTrainer:
                 return loss
         return torch.full_like(loss, math.inf)
 
-    def _clip(self) -> None:
+    def clip_gradients(self) -> None:
         """Shorten the step's gradient to the longest allowed, and note by what factor."""
         longest = self.recipe.clip_norm
         if longest is not None:
@@ -263,7 +263,7 @@ class RecordingTrainer:
             # As torch has it: a gradient of just this length becomes shorter by a millionth.
             self.clipped = (longest / (norm + 1e-6)).clamp(max=1.0)
 
-    def _differentiate(self, pieces: Sequence[Batch]) -> torch.Tensor:
+    def differentiate(self, pieces: Sequence[Batch]) -> torch.Tensor:
         """Fill in the (scaled) gradients of the whole batch's loss, summed over all processes; returns the loss."""
         total = torch.zeros((), device=self.network.device)
         for piece in pieces:

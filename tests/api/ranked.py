@@ -1,5 +1,6 @@
 """A recording to rank, with flipped labels, and influences by plain loops."""
 
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 
@@ -7,7 +8,7 @@ import numpy as np
 
 from gptfl.core import Example, Query
 from gptfl.influence.simulated import drops, replacements, typical_recipe
-from gptfl.plugins.registry import build
+from gptfl.plugins.registry import Registry, build, using
 from gptfl.simulation.schedule import first_scores
 from gptfl.store.features import write_features
 from gptfl.store.recordings import write_dynamics
@@ -30,9 +31,8 @@ def flip(example: Example) -> Example:
 FLIPPED = replace(DYNAMICS, pool=tuple(flip(e) if i in FLIPS else e for i, e in enumerate(DYNAMICS.pool)))
 
 
-def use_kin(monkeypatch):
-    built = build([ranking_estimators])
-    monkeypatch.setattr("gptfl.plugins.registry._USED", [built])
+def use_kin() -> AbstractContextManager[Registry]:
+    return using(build([ranking_estimators]))
 
 
 def write(folder: Path, dynamics=DYNAMICS) -> Path:

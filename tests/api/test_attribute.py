@@ -16,6 +16,7 @@ import gptfl
 from gptfl.cli.main import run
 from gptfl.core import Dynamics
 from gptfl.errors import GptflError
+from gptfl.plugins.registry import build
 from gptfl.recording.command import command_of
 from gptfl.store.recordings import read_dynamics
 from tests.models import WORDS, save_small
@@ -189,7 +190,7 @@ def test_without_order_or_optimiser_every_example_counts_alike(
     with pytest.raises(GptflError, match="is a recording of another kind"):
         whole.attribute(whole.recorded, name="own")
     with pytest.raises(GptflError, match="was made from checkpoints"):
-        command_of(tmp_path / "got.dynamics.h5")
+        command_of(tmp_path / "got.dynamics.h5", build([]))
 
 
 def test_tokens_of_an_answer_are_reported_apart(whole: Finished, tmp_path: Path) -> None:

@@ -17,19 +17,13 @@ from gptfl.store.recordings import read_dynamics, write_dynamics
 from gptfl.testing import make_dynamics
 
 
-@pytest.fixture
-def swept(space, registry, monkeypatch):
-    monkeypatch.setattr("gptfl.plugins.registry._USED", [registry])
-    return space
-
-
 def skills(found, label):
     return [row.scores["skill"].value for point in found.points for row in point.rows if row.estimator == label]
 
 
-def test_skill_is_against_the_mean_of_all_runs_that_may_be_fitted_to(swept):
-    found = learning_curve([2, 5, 20], estimators=["recall"], workspace=swept, held_out=4, figure=False)
-    runs = read_dynamics(swept / "syn.dynamics.h5").runs
+def test_skill_is_against_the_mean_of_all_runs_that_may_be_fitted_to(space):
+    found = learning_curve([2, 5, 20], estimators=["recall"], workspace=space, held_out=4, figure=False)
+    runs = read_dynamics(space / "syn.dynamics.h5").runs
     values = np.stack([run.metrics["loss"].astype(np.float64) for run in runs])
     recorded = values[20:, 1:]
 
@@ -42,21 +36,21 @@ def test_skill_is_against_the_mean_of_all_runs_that_may_be_fitted_to(swept):
     assert found.estimators == ("recall",)
 
 
-def test_without_a_number_the_test_runs_are_held_out_and_repeats_never(swept):
-    path = swept / "syn.dynamics.h5"
+def test_without_a_number_the_test_runs_are_held_out_and_repeats_never(space):
+    path = space / "syn.dynamics.h5"
     dynamics = read_dynamics(path)
     runs = [replace(run, role=REPEAT) if run.index == 23 else run for run in dynamics.runs]
     write_dynamics(path, replace(dynamics, runs=tuple(runs)))
-    found = learning_curve([2], estimators=["recall"], workspace=swept, figure=False)
+    found = learning_curve([2], estimators=["recall"], workspace=space, figure=False)
     assert found.held_out == ("run-0003", "run-0009", "run-0015", "run-0021")
     assert found.fittable == 24 - 4 - 1
-    last = learning_curve([2], estimators=["recall"], workspace=swept, held_out=2, figure=False)
+    last = learning_curve([2], estimators=["recall"], workspace=space, held_out=2, figure=False)
     assert last.held_out == ("run-0021", "run-0022")
 
 
-def test_groups_are_disjoint_and_their_scores_averaged(swept):
-    once = learning_curve([3], estimators=["class-share"], workspace=swept, held_out=4, figure=False)
-    found = learning_curve([3, 8, 20], estimators=["class-share"], workspace=swept, held_out=4, draws=3, figure=False)
+def test_groups_are_disjoint_and_their_scores_averaged(space):
+    once = learning_curve([3], estimators=["class-share"], workspace=space, held_out=4, figure=False)
+    found = learning_curve([3, 8, 20], estimators=["class-share"], workspace=space, held_out=4, draws=3, figure=False)
     assert [point.groups for point in found.points] == [3, 2, 1]
     runs = list(range(20))
     assert groups_of(runs, 3, 3) == [[0, 1, 2], [3, 4, 5], [6, 7, 8]]
@@ -81,8 +75,8 @@ def test_an_average_is_that_of_all_its_rows_or_the_reason_why_there_is_none():
     assert set(averaged([rows[0], ScoreRow("a", {"mse": Value(1.0)})]).scores) == {"mse"}
 
 
-def test_an_estimator_that_fails_is_reported_and_the_others_go_on(swept):
-    found = learning_curve([2, 3], estimators=["refusing", "recall"], workspace=swept, held_out=4, figure=False)
+def test_an_estimator_that_fails_is_reported_and_the_others_go_on(space):
+    found = learning_curve([2, 3], estimators=["refusing", "recall"], workspace=space, held_out=4, figure=False)
     assert all(row.error for point in found.points for row in point.rows if row.name == "refusing")
     assert len(skills(found, "recall")) == 2
     assert runs_table(found).row_count == 2 * 4
@@ -101,22 +95,22 @@ def fitting(gradients, dynamics):
 
 
 @pytest.mark.usefixtures("laid_out")
-def test_the_cost_is_that_of_the_runs_and_of_the_gradients(swept, tmp_path):
-    plain = learning_curve([2], estimators=["exposure-gp"], workspace=swept, figure=tmp_path / "a.png")
+def test_the_cost_is_that_of_the_runs_and_of_the_gradients(space, tmp_path):
+    plain = learning_curve([2], estimators=["exposure-gp"], workspace=space, figure=tmp_path / "a.png")
     assert plain.run_seconds is None
     assert "syn.dynamics.h5 doesn't tell how long its runs took: no panel over the cost" in plain.notes
-    path, vectors = swept / "syn.dynamics.h5", swept / "syn.synthetic.features.h5"
+    path, vectors = space / "syn.dynamics.h5", space / "syn.synthetic.features.h5"
     dynamics, features = read_dynamics(path), read_features(vectors)
     timed = [replace(run, seconds=10.0 if run.index < 12 else 20.0) for run in dynamics.runs]
     write_dynamics(path, replace(dynamics, runs=tuple(timed)))
     sets = {name: FeatureSet(one.train, one.test, "gradient") for name, one in features.sets.items()}
     write_features(vectors, replace(features, sets=sets))
-    unknown = learning_curve([2], estimators=["exposure-gp", "recall"], workspace=swept, figure=False)
+    unknown = learning_curve([2], estimators=["exposure-gp", "recall"], workspace=space, figure=False)
     assert unknown.notes[-1].startswith("what the gradients of exposure-gp took isn't known")
     write_features(vectors, replace(features, sets=sets, seconds=100.0))
     exact = make_dynamics(gradients=True).gradients
     write_dynamics(path, replace(dynamics, runs=tuple(timed), gradients=fitting(exact, dynamics)))
-    beside = learning_curve([2], estimators=["exposure-gp", "recall"], workspace=swept, figure=False)
+    beside = learning_curve([2], estimators=["exposure-gp", "recall"], workspace=space, figure=False)
     assert beside.notes[-1].startswith("what the gradients of exposure-gp took isn't known")
     write_dynamics(path, replace(dynamics, runs=tuple(timed)))
     output = tmp_path / "runs.json"
@@ -124,7 +118,7 @@ def test_the_cost_is_that_of_the_runs_and_of_the_gradients(swept, tmp_path):
         found = learning_curve(
             [2, 4],
             estimators=["exposure-gp", "recall"],
-            workspace=swept,
+            workspace=space,
             output=output,
             figure=tmp_path / "b.png",
         )
@@ -157,28 +151,28 @@ def test_the_cost_is_that_of_the_runs_and_of_the_gradients(swept, tmp_path):
         ([2], {"output": "a.txt"}, "a.txt"),
     ],
 )
-def test_what_makes_no_sense_is_refused_in_one_line(swept, counts, options, words):
+def test_what_makes_no_sense_is_refused_in_one_line(space, counts, options, words):
     with pytest.raises(UsageError, match=words) as caught:
-        learning_curve(counts, estimators=["recall"], workspace=swept, figure=False, **options)
+        learning_curve(counts, estimators=["recall"], workspace=space, figure=False, **options)
     assert "\n" not in str(caught.value)
 
 
-def test_runs_that_belong_together_are_not_parted(swept):
-    path = swept / "syn.dynamics.h5"
+def test_runs_that_belong_together_are_not_parted(space):
+    path = space / "syn.dynamics.h5"
     dynamics = read_dynamics(path)
     write_dynamics(path, replace(dynamics, settings={**dynamics.settings, "design": "leave-out"}))
     with pytest.raises(UsageError, match=r"--held-out 3 parts runs .*a multiple of 2"):
-        learning_curve([2], estimators=["recall"], workspace=swept, held_out=3, figure=False)
+        learning_curve([2], estimators=["recall"], workspace=space, held_out=3, figure=False)
 
 
-def test_a_recording_without_test_runs_is_reported_what_to_give(swept):
-    path = swept / "syn.dynamics.h5"
+def test_a_recording_without_test_runs_is_reported_what_to_give(space):
+    path = space / "syn.dynamics.h5"
     dynamics = read_dynamics(path)
     write_dynamics(path, replace(dynamics, runs=tuple(replace(run, role="fit") for run in dynamics.runs)))
     with pytest.raises(DataError, match="no usable run of the recording is a test run: give --held-out N"):
-        learning_curve([2], estimators=["recall"], workspace=swept, figure=False)
+        learning_curve([2], estimators=["recall"], workspace=space, figure=False)
 
 
-def test_it_is_no_axis_beside_others(swept):
+def test_it_is_no_axis_beside_others(space):
     with pytest.raises(UsageError, match=r"^runs is no setting: use gptfl learning-curve"):
-        sweep({"runs": [2], "scale": [1.0]}, estimator="recall", workspace=swept, figure=False)
+        sweep({"runs": [2], "scale": [1.0]}, estimator="recall", workspace=space, figure=False)

@@ -181,13 +181,13 @@ def test_a_simulator_keeps_its_trust(recording: gptfl.Recording) -> None:
 def opens(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
     """How often each file was opened."""
     counted: Counter[str] = Counter()
-    plain = files._opened
+    plain = files.opened_file
 
     def opened(path: Path, *rest: object) -> object:
         counted[Path(path).name] += 1
         return plain(path, *rest)
 
-    monkeypatch.setattr(files, "_opened", opened)
+    monkeypatch.setattr(files, "opened_file", opened)
     return counted
 
 

@@ -12,8 +12,6 @@ from gptfl.errors import DataError, PluginError, UsageError
 from gptfl.features import lookup
 from gptfl.features import vectors as feature_vectors
 from gptfl.influence import simulated as simulated_influence
-from gptfl.influence.removal import average_worth, removal, tells_removal
-from gptfl.influence.targets import InfluenceTarget
 from gptfl.simulation.simulator import open_fitted
 from gptfl.store.features import write_features
 from gptfl.store.recordings import write_dynamics
@@ -38,8 +36,9 @@ from tests.synthetic import synthetic
 
 
 @pytest.fixture(autouse=True)
-def registry(monkeypatch):
-    use_kin(monkeypatch)
+def registry():
+    with use_kin():
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -56,8 +55,7 @@ def space(made: Path, tmp_path: Path) -> Path:
 def several_fits(made: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A workspace with simulators of all kinds; the one made last is of mean-run."""
     folder = Path(shutil.copytree(made, tmp_path_factory.mktemp("fits"), dirs_exist_ok=True))
-    with pytest.MonkeyPatch.context() as patch:
-        use_kin(patch)
+    with use_kin():
         for name in ("local", "liar", "witness", "bayes", "crooked", "muddled", "mean-run"):
             gptfl.fit(name, workspace=folder)
     return folder
@@ -172,74 +170,6 @@ def test_influence_in_closed_form_is_that_of_a_dense_loop(space, monkeypatch, ch
         assert ranking.influence[place] - ranking.low[place] == pytest.approx(1.6448536 * spread, rel=1e-4)
     assert any(note.startswith("trust in bayes: on the") for note in result.notes)
     assert open_fitted(fitted.path, None, space, None, None).scope.features is None
-
-
-def test_zero_is_as_if_the_row_were_not_there(space) -> None:
-    """Every row's share of a run beside what the average one is worth, which the end of the runs tells."""
-    gptfl.fit("bayes", workspace=space)
-    once = gptfl.rank(workspace=space, on=TESTS[1:4], how="closed-form").rankings[0]
-    result = gptfl.rank(workspace=space, on=TESTS[1:4], fdr=0.2)
-    ranking = result.rankings[0]
-    assert (ranking.how, ranking.step) == ("remove", 8)
-    run = DYNAMICS.runs[0]
-    rates, steps = run.curriculum.learning_rates, list(run.steps)
-    total = rates.sum()
-    since = max(step for step in steps[:-1] if rates[step:].sum() >= 0.1 * total)
-    slopes = []
-    for one in DYNAMICS.runs:
-        values = one.metrics["loss"][:, 1:4].mean(axis=1)
-        slopes.append((values[steps.index(since)] - values[-1]) / rates[since:].sum())
-    worth, error = np.mean(slopes) * total / POOL, np.std(slopes, ddof=1) / np.sqrt(len(slopes)) * total / POOL
-    times = run.curriculum.batches.size / POOL
-    np.testing.assert_allclose(ranking.influence, times * once.influence + worth)
-    spread = np.hypot(times * (once.high - once.low), 2 * 1.6448536 * error)
-    np.testing.assert_allclose(ranking.high - ranking.low, spread)
-    assert "than as if it were not there" in ranking.meaning
-    assert "loss at step 8 is so much lower" in ranking.meaning
-    assert ranking.verdicts is not None
-    assert ranking.verdicts.fdr == 0.2
-    assert ranking.order == once.order
-    note = next(one for one in result.notes if one.startswith("an average row's share"))
-    assert f"worth {worth:+.3g}" in note
-
-
-def test_what_the_recording_does_not_tell_of_removing_is_left_to_other_ways(space, tmp_path) -> None:
-    assert "replace" in gptfl.rank(workspace=_fitted(space, "kin")).rankings[0].how
-    with pytest.raises(DataError, match="kin can't tell --how remove without an influence_of: use --how drop"):
-        gptfl.rank(workspace=space, how="remove")
-    gptfl.fit("bayes", workspace=space)
-    with pytest.raises(DataError, match="bayes can't tell --how remove on the examples themselves"):
-        gptfl.rank(workspace=space, on="self", how="remove")
-    short = [replace(run, steps=run.steps[:-1], metrics={"loss": run.metrics["loss"][:-1]}) for run in DYNAMICS.runs]
-    alone = replace(DYNAMICS, runs=(DYNAMICS.runs[0], *short[1:]))
-    source = open_fitted(None, None, space, None, None)
-    lone = replace(source, recording=replace(source.recording, dynamics=alone))
-    assert average_worth(lone, np.arange(TEST)) is not None  # most runs end earlier, and tell of that end
-    single = replace(source, recording=replace(source.recording, dynamics=replace(DYNAMICS, runs=DYNAMICS.runs[:1])))
-    assert average_worth(single, np.arange(TEST)) is None
-    assert not tells_removal(single, InfluenceTarget("mean", np.arange(TEST)))
-    with pytest.raises(DataError, match="doesn't tell what the end of a run does: fewer than two runs"):
-        removal(single, InfluenceTarget("mean", np.arange(TEST)), None, lambda *_: None)
-
-
-def _fitted(space: Path, name: str) -> Path:
-    gptfl.fit(name, workspace=space)
-    return space
-
-
-def test_rows_of_one_verdict_alone(space) -> None:
-    gptfl.fit("bayes", workspace=space)
-    verdicts = gptfl.rank(workspace=space).rankings[0].verdicts
-    assert verdicts.count("harmful") > 0
-    gptfl.rank(workspace=space, only="harmful", output=space / "harmful.csv")
-    harmful = [line.split(",")[2] for line in (space / "harmful.csv").read_text().splitlines()[1:]]
-    assert sorted(harmful) == sorted(IDS[place] for place in range(POOL) if verdicts.of(place) == "harmful")
-    gptfl.simulate(workspace=space, drop=space / "harmful.csv")
-    with pytest.raises(UsageError, match="only 'bad' is unknown"):
-        gptfl.rank(workspace=space, only="bad")
-    gptfl.fit("kin", workspace=space)
-    with pytest.raises(DataError, match="--only harmful: kin has no verdicts"):
-        gptfl.rank(workspace=space, only="harmful", orders=1)
 
 
 def test_influence_in_closed_form_agrees_with_simulated_replacements(space) -> None:

@@ -1,5 +1,6 @@
 import json
 import shutil
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import numpy as np
@@ -7,7 +8,7 @@ import pytest
 
 import gptfl
 from gptfl.errors import DataError, UsageError
-from gptfl.plugins.registry import build
+from gptfl.plugins.registry import Registry, build, using
 from gptfl.report.selection import to_json
 from gptfl.store.features import write_features
 from gptfl.store.recordings import write_dynamics
@@ -18,14 +19,14 @@ DYNAMICS, FEATURES = synthetic(runs=12, pool=20, test=6, subset=8, batch_size=4,
 TESTS = [example.id for example in DYNAMICS.test]
 
 
-def use_kin(monkeypatch):
-    built = build([ranking_estimators])
-    monkeypatch.setattr("gptfl.plugins.registry._USED", [built])
+def use_kin() -> AbstractContextManager[Registry]:
+    return using(build([ranking_estimators]))
 
 
 @pytest.fixture(autouse=True)
-def registry(monkeypatch):
-    use_kin(monkeypatch)
+def registry():
+    with use_kin():
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -33,8 +34,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("made")
     write_dynamics(folder / "syn.dynamics.h5", DYNAMICS)
     write_features(folder / "syn.synthetic.features.h5", FEATURES)
-    with pytest.MonkeyPatch.context() as patch:
-        use_kin(patch)
+    with use_kin():
         gptfl.fit("bayes", workspace=folder)
     return folder
 

@@ -109,7 +109,7 @@ def test_what_is_chosen_knows_nothing_of_what_is_scored_on(space: Path) -> None:
     source = open_fitted(None, None, space, "exposure-gp", None)
     kept = np.setdiff1d(np.arange(TEST), hidden)
     known = known_features(source, None)
-    fresh = refitted(source, get_registry(), EstimatorSpec("exposure-gp", {}), kept, known, lambda *_: None)
+    fresh = refitted(source, EstimatorSpec("exposure-gp", {}), kept, known, lambda *_: None)
     assert len(fresh.recording.dynamics.test) == 3
     weights = np.full((1, 3), 1 / 3)
     rows = {name: one.train for name, one in known.sets.items()}
@@ -158,23 +158,24 @@ class Offering(ClassShare):
 
 
 def test_baselines_offer_themselves_where_they_can_be_had(space: Path) -> None:
-    source = open_fitted(None, None, space, None, None)
     found = build([])
-    assert rivals.baseline_selectors(found, source, None, None) == (
+    source = open_fitted(None, None, space, None, None)
+    source = replace(source, recording=replace(source.recording, registry=found))
+    assert rivals.baseline_selectors(source, None, None) == (
         [],
         ("no estimator that is installed offers itself as a baseline to train on beside it (see --rival)",),
     )
     found.claim("acme 1.0", "estimator", "offering", Offering)
-    assert rivals.baseline_selectors(found, source, None, None) == ([EstimatorSpec("offering", {})], ())
+    assert rivals.baseline_selectors(source, None, None) == ([EstimatorSpec("offering", {})], ())
     needy = type("Needy", (Offering,), {"name": "needy", "tags": replace(Offering.tags, requires={"gradients"})})
     found.claim("acme 1.0", "estimator", "needy", needy)
     found.claim("acme 1.0", "estimator", "broken", lambda: 1 / 0)
-    specs, notes = rivals.baseline_selectors(found, source, None, None)
+    specs, notes = rivals.baseline_selectors(source, None, None)
     assert specs == [EstimatorSpec("offering", {})]
     assert notes == (f"left out: needy needs gradients, which {source.recording.path.name} doesn't hold",)
-    assert rivals.baseline_selectors(found, source, None, ["mean-run"]) == ([EstimatorSpec("mean-run", {})], ())
+    assert rivals.baseline_selectors(source, None, ["mean-run"]) == ([EstimatorSpec("mean-run", {})], ())
     own = replace(source, found=replace(source.found, estimator="offering"))
-    assert rivals.baseline_selectors(found, own, None, None)[0] == []
+    assert rivals.baseline_selectors(own, None, None)[0] == []
 
 
 @pytest.mark.parametrize(

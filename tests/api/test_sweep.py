@@ -8,18 +8,12 @@ from gptfl.api.sweep import sweep
 from gptfl.errors import DataError, UsageError
 
 
-@pytest.fixture
-def swept(space, registry, monkeypatch):
-    monkeypatch.setattr("gptfl.plugins.registry._USED", [registry])
-    return space
-
-
-def test_each_point_is_a_comparison_of_its_own(swept):
-    found = sweep({"strength": [0.5, 2.0]}, estimator="class-share", workspace=swept, folds=3, figure=False)
+def test_each_point_is_a_comparison_of_its_own(space):
+    found = sweep({"strength": [0.5, 2.0]}, estimator="class-share", workspace=space, folds=3, figure=False)
     assert [point.values for point in found.points] == [{"strength": 0.5}, {"strength": 2.0}]
     for point in found.points:
         alone = compare(
-            workspace=swept,
+            workspace=space,
             estimators=["class-share"],
             settings={"class-share": dict(point.values)},
             folds=3,
@@ -32,12 +26,12 @@ def test_each_point_is_a_comparison_of_its_own(swept):
 
 
 @pytest.mark.usefixtures("laid_out")
-def test_axes_multiply_and_every_changes_what_is_scored(swept, tmp_path):
+def test_axes_multiply_and_every_changes_what_is_scored(space, tmp_path):
     table, picture = tmp_path / "sweep.json", tmp_path / "sweep.png"
     found = sweep(
         {"every": [1, 4], "strength": [1.0, 2.0]},
         estimator="class-share",
-        workspace=swept,
+        workspace=space,
         output=table,
         figure=picture,
     )
@@ -66,11 +60,11 @@ def test_axes_multiply_and_every_changes_what_is_scored(swept, tmp_path):
         ({"strength": list(range(1, 300))}, {}, "299 combinations"),
     ],
 )
-def test_wrong_grids_are_refused_before_any_work(swept, axes, more, words):
+def test_wrong_grids_are_refused_before_any_work(space, axes, more, words):
     with pytest.raises(UsageError, match=words):
-        sweep(axes, estimator="class-share", workspace=swept, figure=False, **more)
+        sweep(axes, estimator="class-share", workspace=space, figure=False, **more)
 
 
-def test_an_encoder_without_features_is_refused(swept):
+def test_an_encoder_without_features_is_refused(space):
     with pytest.raises(DataError, match="no features of syn by the encoder 'minilm'"):
-        sweep({"encoder": ["synthetic", "minilm"]}, estimator="class-share", workspace=swept, figure=False)
+        sweep({"encoder": ["synthetic", "minilm"]}, estimator="class-share", workspace=space, figure=False)

@@ -1,4 +1,5 @@
 import json
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from gptfl.errors import DataError, UsageError
 from gptfl.options.recipe import read_recipe
 from gptfl.plugins.guards import make_metric
 from gptfl.plugins.interfaces import Plan
-from gptfl.plugins.registry import build, get_registry
+from gptfl.plugins.registry import build, get_registry, using
 from gptfl.recording.trainers import recipe_of
 from gptfl.scores import pointwise
 from gptfl.store.predictions import read_predictions
@@ -35,14 +36,13 @@ def made(neox: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def space(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def space(made: Path, tmp_path: Path) -> Iterator[Path]:
     import shutil
 
-    built = build([interval_estimator])
-    monkeypatch.setattr("gptfl.plugins.registry._USED", [built])
     root = Path(shutil.copytree(made, tmp_path / "space"))
-    gptfl.fit("sure", workspace=root, metric="loss")
-    return root
+    with using(build([interval_estimator])):
+        gptfl.fit("sure", workspace=root, metric="loss")
+        yield root
 
 
 def ids(space: Path, count: int = 5) -> list[str]:
@@ -181,10 +181,14 @@ lora_target_modules: [query_key_value]
 """
 
 
-def test_an_imported_recording_is_verified_by_a_given_model_and_recipe(
-    neox: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("gptfl.plugins.registry._USED", [build([interval_estimator])])
+@pytest.fixture
+def sure() -> Iterator[None]:
+    with using(build([interval_estimator])):
+        yield
+
+
+@pytest.mark.usefixtures("sure")
+def test_an_imported_recording_is_verified_by_a_given_model_and_recipe(neox: Path, tmp_path: Path) -> None:
     recipe = tmp_path / "sft.yaml"
     recipe.write_text(RECIPE)
     made = gptfl.collect(

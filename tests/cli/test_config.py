@@ -47,7 +47,7 @@ WORDS = {
     "select-study": "--rival tracin-cp --random 3",
     "check": "--by class --output check.md",
     "apply": "--drop ids.txt --weights --output there",
-    "demo": "--workspace here",
+    "demo": "--workspace here --runs 4 --pool 48",
     "inspect": "--examples --json --max-length 9 --loss-on last",
     "export": "--format csv",
     "new-plugin": "--kind encoder --output there",

@@ -14,20 +14,18 @@ from tests.cli.conftest import Outcome
 def test_the_demo_ends_with_a_verdict_a_ranking_a_picture_and_what_to_try_next(
     gptfl: Callable[..., Outcome], quick_tiny: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(demo, "TEST", 6)
-    monkeypatch.setattr(demo, "SIZES", {"pool": 24, "subset_size": 8, "steps": 4, "runs": 4})
     monkeypatch.chdir(tmp_path)
-    outcome = gptfl("demo")
+    outcome = gptfl("demo", "--pool", "48", "--test", "6", "--runs", "4")
     assert outcome.code == 0, outcome.err
-    stages = [line.split()[0] for line in outcome.out.splitlines()[:6]]
-    assert stages == ["collect", "featurize", "fit", "compare", "verify", "rank"]
+    stages = [line.split()[0] for line in outcome.out.splitlines()[:7]]
+    assert stages == ["collect", "featurize", "fit", "compare", "verify", "rank", "report"]
     for said in (
         "persistence",
         "mean-run",
         "class-share",
         "exposure-gp",
         "Trained on 8 examples",
-        "Influence of each of 24",
+        "Influence of each of 48",
     ):
         assert said in outcome.out
     verdict = next(line for line in outcome.out.splitlines() if line.startswith("Verdict: "))
@@ -37,6 +35,7 @@ def test_the_demo_ends_with_a_verdict_a_ranking_a_picture_and_what_to_try_next(
     assert picture.read_bytes().startswith(b"\x89PNG")
     assert "gptfl collect --model pythia-410m --task rte" in outcome.out
     assert (tmp_path / "gptfl-demo" / "ids.txt").is_file()
+    assert "Verified: 8 examples" in (tmp_path / "gptfl-demo" / "report.html").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("finished", [False, True])

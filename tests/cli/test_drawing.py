@@ -36,9 +36,8 @@ def draw(monkeypatch: pytest.MonkeyPatch) -> Draw:
     monkeypatch.setattr(simulation, "figure_arguments", lambda result: result)
     ours, theirs = multiprocessing.Pipe()
     other, _ = multiprocessing.Pipe()
-    threading.Thread(target=drawing._serve, args=(other, theirs), daemon=True).start()
-    made = drawing.DrawingProcess.__new__(drawing.DrawingProcess)
-    made._ours = ours
+    threading.Thread(target=drawing.serve_pictures, args=(other, theirs), daemon=True).start()
+    made = drawing.DrawingProcess(ours)
     return lambda path, arguments=ARGUMENTS: made.draw(arguments, path)
 
 
@@ -62,8 +61,8 @@ def test_other_errors_keep_their_type(draw: Draw, tmp_path: Path) -> None:
 
 def test_errors_of_libraries_are_sent_as_text() -> None:
     odd = type("OddError", (Exception,), {"__init__": lambda self, a, b: None})
-    assert drawing._plain(odd(1, 2))[0] is RuntimeError
-    assert drawing._plain(ZeroDivisionError("x")) == (ZeroDivisionError, "x", "")
+    assert drawing.sendable(odd(1, 2))[0] is RuntimeError
+    assert drawing.sendable(ZeroDivisionError("x")) == (ZeroDivisionError, "x", "")
 
 
 def test_a_process_that_computes_already_is_not_copied() -> None:

@@ -2,7 +2,7 @@ import csv
 import io
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,7 +11,7 @@ import pytest
 
 import gptfl as package
 from gptfl.core import Example
-from gptfl.plugins.registry import build
+from gptfl.plugins.registry import build, using
 from gptfl.store.features import write_features
 from gptfl.store.recordings import read_dynamics, write_dynamics
 from tests import ranking_estimators
@@ -83,11 +83,14 @@ def test_csv_has_a_row_for_each_estimator_and_example(gptfl: Callable, flipped: 
     assert len(again.out.splitlines()) == 5
 
 
-def test_intervals_of_influence_in_table_csv_and_json(
-    gptfl: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    built = build([ranking_estimators])
-    monkeypatch.setattr("gptfl.plugins.registry._USED", [built])
+@pytest.fixture
+def tellers() -> Iterator[None]:
+    with using(build([ranking_estimators])):
+        yield
+
+
+@pytest.mark.usefixtures("tellers")
+def test_intervals_of_influence_in_table_csv_and_json(gptfl: Callable, tmp_path: Path) -> None:
     write_dynamics(tmp_path / "made.dynamics.h5", DYNAMICS)
     write_features(tmp_path / "made.synthetic.features.h5", FEATURES)
     for name in ("teller", "bayes"):
@@ -145,10 +148,11 @@ def test_first_scores_are_measured_once_with_the_recordings_model(gptfl: Callabl
     # The recorder's own first measurement of test examples is what measuring them as a pool gives.
     tests = replace(recorded, pool=recorded.test, runs=())
     from gptfl.influence.self_influence import measure_initial_metrics
+    from gptfl.plugins.registry import build
     from gptfl.recording.recording import OpenedRecording
     from gptfl.store.workspace import Workspace
 
-    other = OpenedRecording(path, "other", tests, Workspace(study))
+    other = OpenedRecording(path, "other", tests, Workspace(study), build([]))
     same = measure_initial_metrics(other, recorded.metrics["loss"], str(model), None, lambda *_: None)
     assert same is not None
     np.testing.assert_allclose(same.values, recorded.runs[0].metrics["loss"][0], rtol=1e-4)

@@ -1,12 +1,13 @@
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
 
 import gptfl as package
-from gptfl.plugins.registry import build
+from gptfl.plugins.registry import Registry, build, using
 from gptfl.store.features import write_features
 from gptfl.store.recordings import write_dynamics
 from tests import ranking_estimators
@@ -16,9 +17,8 @@ from tests.synthetic import synthetic
 DYNAMICS, FEATURES = synthetic(runs=10, pool=14, test=5, subset=6, batch_size=3, steps=8, every=2)
 
 
-def use_kin(monkeypatch: pytest.MonkeyPatch) -> None:
-    built = build([ranking_estimators])
-    monkeypatch.setattr("gptfl.plugins.registry._USED", [built])
+def use_kin() -> AbstractContextManager[Registry]:
+    return using(build([ranking_estimators]))
 
 
 @pytest.fixture(scope="module")
@@ -26,16 +26,15 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("made")
     write_dynamics(folder / "made.dynamics.h5", DYNAMICS)
     write_features(folder / "made.synthetic.features.h5", FEATURES)
-    with pytest.MonkeyPatch.context() as patch:
-        use_kin(patch)
+    with use_kin():
         package.fit("bayes", workspace=folder)
     return folder
 
 
 @pytest.fixture
-def space(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    use_kin(monkeypatch)
-    return Path(shutil.copytree(made, tmp_path, dirs_exist_ok=True))
+def space(made: Path, tmp_path: Path) -> Iterator[Path]:
+    with use_kin():
+        yield Path(shutil.copytree(made, tmp_path, dirs_exist_ok=True))
 
 
 def test_what_is_selected_is_shown_and_simulated(gptfl: Callable, space: Path) -> None:

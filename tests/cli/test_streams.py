@@ -64,12 +64,12 @@ def test_a_full_pipe_that_does_not_block_is_waited_for() -> None:
 
 WAITS = """
 import os, signal, sys
-import gptfl.cli.main, gptfl.cli.plugins
+import gptfl.cli.main, gptfl.cli.console
 def wait(*arguments, **options):
     print("ready", flush=True)
     import time
     time.sleep(60)
-gptfl.cli.plugins.get_registry = wait
+gptfl.cli.console.registry = wait
 sys.argv = ["gptfl", "plugins"]
 from gptfl.__main__ import run
 run()

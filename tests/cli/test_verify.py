@@ -1,24 +1,23 @@
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 import gptfl as package
-from gptfl.plugins.registry import build
+from gptfl.plugins.registry import build, using
 from gptfl.store.recordings import read_dynamics
 from tests import interval_estimator
 
 
 @pytest.fixture
-def sure_study(study: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    built = build([interval_estimator])
-    monkeypatch.setattr("gptfl.plugins.registry._USED", [built])
+def sure_study(study: Path) -> Iterator[Path]:
     (recording,) = study.glob("*.dynamics.h5")
-    package.fit("sure", dynamics=recording, metric="loss")
     ids = [example.id for example in read_dynamics(recording).pool[:5]]
     (study / "ids.txt").write_text("\n".join(ids))
-    return study
+    with using(build([interval_estimator])):
+        package.fit("sure", dynamics=recording, metric="loss")
+        yield study
 
 
 def test_verify_says_what_it_takes_and_what_it_came_to(gptfl: Callable, sure_study: Path) -> None:

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from gptfl.core.curriculum import RunStream, Stream, check_seed, fill_batches, generator
+from gptfl.core.curriculum import RunStream, Stream, SyntheticStream, TinyStream, check_seed, fill_batches, generator
 from gptfl.errors import UsageError
 
 
@@ -28,8 +28,10 @@ def test_seeds_from_0_on_are_taken(seed):
 
 
 def test_random_streams_differ() -> None:
-    for streams in (Stream, RunStream):
+    for streams in (Stream, RunStream, TinyStream, SyntheticStream):
         # An alias would be a second name for the numbers of another draw.
         assert len(streams.__members__) == len({int(stream) for stream in streams})
         first = {stream: tuple(generator(7, stream).integers(2**32, size=4)) for stream in streams}
         assert len(set(first.values())) == len(first)
+    # The built-in model's texts are drawn from its seed, too.
+    assert not {Stream.ERRANDS_HABITS, Stream.ERRANDS_SIDES, Stream.ERRANDS_TEXTS} & set(TinyStream)

@@ -103,7 +103,7 @@ def test_a_pool_of_100_000_is_taken_some_columns_at_a_time(monkeypatch):
     batches = [run.batches(4, 48) for run in draw_runs(DesignLayout("contrast", 100_000, 32, 1, none), 12)]
     whole = identification(batches, linear_decay(1.0, 48), 100_000)
     monkeypatch.setattr(module, "ENTRIES", 12 * 7)
-    widths = [part.shape[1] for part in module.Exposures(batches, linear_decay(1.0, 48))._columns()]
+    widths = [part.shape[1] for part in module.Exposures(batches, linear_decay(1.0, 48)).columns()]
     assert max(widths) == 7
     assert sum(widths) == 12 * 32
     assert identification(batches, linear_decay(1.0, 48), 100_000).effects == pytest.approx(whole.effects)

@@ -230,7 +230,7 @@ def test_class_share_moves_an_unseen_test_example_as_those_of_its_class_do():
     base = MeanRun().fit(only_first(data_of(dynamics), 6)).predict(query).values[:, :, 6:]
     for run in range(len(query.first)):
         for step in range(1, len(query.steps)):
-            own = fitted._shares_of(dynamics.runs[run])[0, step]
+            own = fitted.shares_of(dynamics.runs[run])[0, step]
             for column, example in enumerate(dynamics.test[6:]):
                 kin = [i for i in range(6) if dynamics.test[i].label == example.label]
                 pull = (own - fitted.share_[step]) @ fitted.slope_[step][:, kin].mean(axis=1)

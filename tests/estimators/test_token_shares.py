@@ -102,7 +102,7 @@ def test_class_share_counts_tokens_where_it_knows_them() -> None:
     run = queried[0]
     batches, rates = run.curriculum.batches[None], run.curriculum.learning_rates[None]
     seen = exposures(batches, rates, RECORDED, POOL, counts=weights)[0, -1]
-    share = found._shares_of(run)[0, -1]
+    share = found.shares_of(run)[0, -1]
     expected = [seen[found.classes_ == one].sum() / seen.sum() for one in range(share.shape[0])]
     np.testing.assert_allclose(share, expected)
     query = Query(batches, rates, RECORDED, truth[:1, 0])

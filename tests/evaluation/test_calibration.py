@@ -15,9 +15,9 @@ from gptfl.core import Curriculum, FitData, Prediction, role_of
 from gptfl.core.curriculum import fill_batches, run_seed
 from gptfl.core.queries import query_for
 from gptfl.errors import PluginError, UsageError
-from gptfl.evaluation.order_noise import _weights, repeated
+from gptfl.evaluation.order_noise import point_weights, repeated
 from gptfl.plugins.guards import checked
-from gptfl.plugins.registry import build
+from gptfl.plugins.registry import build, using
 from gptfl.report.calibration import calibration_table
 from gptfl.report.comparison import rich_table, to_csv, to_json, to_latex
 from gptfl.report.footnotes import footnotes
@@ -28,11 +28,10 @@ from tests.synthetic import synthetic
 
 
 @pytest.fixture
-def space(made_space, tmp_path, monkeypatch):
-    built = build([interval_estimator])
-    monkeypatch.setattr("gptfl.plugins.registry._USED", [built])
+def space(made_space, tmp_path):
     shutil.copy2(made_space / "syn.dynamics.h5", tmp_path)
-    return tmp_path
+    with using(build([interval_estimator])):
+        yield tmp_path
 
 
 def rows_of(comparison):
@@ -213,7 +212,7 @@ def test_the_ceiling_comes_from_runs_on_one_subset_in_several_orders(space):
     assert least < shown["skill_share"] < most
     assert shown["skill_share_interval"] == [one if np.isfinite(one) else None for one in (least, most)]
     # The first point of a run is given and counts for nothing; the repeats' steps are those of the runs.
-    weights = _weights(held.steps[0], held)
+    weights = point_weights(held.steps[0], held)
     assert (weights[0] == 0).all()
     np.testing.assert_allclose(weights[1:], comparison.runs)
     assert compare(workspace=space, estimators=["sure"], observe=1, figure=False).ceiling is None
@@ -225,11 +224,11 @@ def test_a_held_out_step_between_two_of_the_repeats_counts_for_both(space):
     held = compare(workspace=space, estimators=[], figure=False).held_out
     grid = held.steps[0]
     thin = grid[[0, 2, 4, 6]]
-    weights = _weights(thin, held)
+    weights = point_weights(thin, held)
     assert weights.sum() == pytest.approx(np.isfinite(held.recorded[:, 1:]).sum())
     np.testing.assert_allclose(weights[:, 0] / len(held.names), [0.5, 2.0, 2.0, 1.5])
     # What lies beyond the repeats is told by none of them.
-    assert _weights(grid[:3], held).sum() == np.isfinite(held.recorded[:, 1:3]).sum()
+    assert point_weights(grid[:3], held).sum() == np.isfinite(held.recorded[:, 1:3]).sum()
 
 
 def test_too_few_repeats_tell_no_ceiling(space):

@@ -12,7 +12,7 @@ from gptfl.evaluation.specs import ComparedEstimator, choose_estimators, label_f
 from gptfl.features.lookup import FeatureLookup
 from gptfl.plugins import EstimatorTags
 from gptfl.plugins.hooks import hookimpl
-from gptfl.plugins.registry import build
+from gptfl.plugins.registry import build, using
 from gptfl.recording.recording import choose_metric, open_recording
 from gptfl.simulation.fitting import fit_data, simulator_key
 from gptfl.simulation.requirements import NamedEstimator, unmet_need
@@ -55,19 +55,16 @@ def gptfl_estimators():
 
 
 @pytest.fixture
-def known(monkeypatch):
-    built = build([sys.modules[__name__]])
-    monkeypatch.setattr("gptfl.plugins.registry._USED", [built])
-    return built
+def known():
+    with using(build([sys.modules[__name__]])) as built:
+        yield built
 
 
 @pytest.fixture
 def choose(space, known):
     recording = open_recording(workspace=space)
     metric = choose_metric(recording.dynamics)[0]
-    return lambda *arguments, **options: choose_estimators(
-        known, FeatureLookup(recording), metric, *arguments, **options
-    )
+    return lambda *arguments, **options: choose_estimators(FeatureLookup(recording), metric, *arguments, **options)
 
 
 @pytest.mark.parametrize(

@@ -27,14 +27,14 @@ from gptfl.simulation.fitting import fit_or_load, simulator_key
 from gptfl.store.outputs import check_plain_target
 from gptfl.store.recordings import read_dynamics, write_dynamics
 from gptfl.store.simulators import read_simulator
-from gptfl.studies.retraining import _read as read_trainings
+from gptfl.studies.retraining import read_results as read_trainings
 from tests.golden.contents import (
     plain,
     settings_json,
 )
 
 WHERE = {
-    "recording": "gptfl.recording.collect._execute",
+    "recording": "gptfl.recording.collect.execute_job",
     "fit": "gptfl.simulation.fit.fit_fresh",
     "predictions": "gptfl.api.simulate.write_predictions",
     "picture": "gptfl.report.simulation.save_figure",

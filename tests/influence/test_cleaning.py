@@ -16,6 +16,7 @@ from gptfl.features.vectors import VectorsInMemory
 from gptfl.influence import neighbours
 from gptfl.influence.cleaning import COMBINED, normal_scores_mean, word_neighbours
 from gptfl.influence.neighbours import Neighbours, nearest, unit_vectors
+from gptfl.plugins.registry import build
 from gptfl.report.ranking import to_csv, to_json
 from gptfl.scores.detection import detect
 from gptfl.store.features import write_features
@@ -94,10 +95,10 @@ def test_the_combined_order_is_the_mean_of_normal_scores() -> None:
 
 def test_words_tell_what_is_unlike() -> None:
     texts = ["the lamp is on the table"] * 3 + ["quantum flux of a neutron star"]
-    near = word_neighbours([Example(str(place), text, "yes") for place, text in enumerate(texts)])
+    near = word_neighbours(build([]), [Example(str(place), text, "yes") for place, text in enumerate(texts)])
     assert near is not None
     assert near.apart.argmax() == 3
-    assert word_neighbours([Example(str(place), "", "") for place in range(3)]) is None
+    assert word_neighbours(build([]), [Example(str(place), "", "") for place in range(3)]) is None
 
 
 def test_every_sign_is_a_column_and_is_held_against_the_flips(space: Path) -> None:

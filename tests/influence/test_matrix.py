@@ -24,11 +24,13 @@ def test_like_rows_stand_together(space, monkeypatch):
     from gptfl.influence import matrix
 
     one, other = np.array([1.0, 0.0, 0.1]), np.array([0.0, 1.0, -0.1])
-    rows, _ = matrix._ordered(np.array([one, other, 1.01 * one, 0.99 * other, one]))
+    rows, _ = matrix.ordered_by_likeness(np.array([one, other, 1.01 * one, 0.99 * other, one]))
     kinds = "".join("ab"[place in (1, 3)] for place in rows)
     assert kinds in ("aaabb", "bbaaa")
     monkeypatch.setattr(matrix, "MOST_CELLS", 9)
-    assert len(matrix._ordered(np.eye(7)[:, :3])[0]) == 3, "of a large pool, the rows of the greatest effects"
+    assert len(matrix.ordered_by_likeness(np.eye(7)[:, :3])[0]) == 3, (
+        "of a large pool, the rows of the greatest effects"
+    )
 
 
 def test_where_none_is_told_it_is_what_leaving_out_changes(space):

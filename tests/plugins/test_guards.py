@@ -15,19 +15,8 @@ from gptfl.errors import DataError, PluginError
 from gptfl.features.embedding import Embedding
 from gptfl.plugins import EncoderTags, EstimatorTags
 from gptfl.plugins.guards import make_executor, make_metric, make_task
-from gptfl.plugins.interfaces import (
-    Encoder,
-    Estimator,
-    Executor,
-    InfluencesItself,
-    InfluencesTests,
-    Metric,
-    Observation,
-    Task,
-    TellsInfluence,
-    UsesRecording,
-    has_self_influence,
-)
+from gptfl.plugins.interfaces import Encoder, Estimator, Executor, Metric, Observation, Task
+from gptfl.plugins.optional import InfluencesItself, InfluencesTests, TellsInfluence, UsesRecording, has_self_influence
 from gptfl.plugins.parts import KINDS, OPTIONAL, interface_members
 from gptfl.plugins.registry import Registry, build
 from gptfl.tasks.base import DataTask
@@ -54,9 +43,9 @@ class Fragile:
         return self.answer
 
     load = encode = check = measure = settings = fit = predict = state = restore = identity = _do
-    influence = self_influence = influence_of = influence_on_target = influence_of_groups = flops = use_recording = (
-        encode_new
-    ) = _do
+    sizes = influence = self_influence = influence_of = influence_on_target = influence_of_groups = flops = (
+        use_recording
+    ) = encode_new = _do
 
     def execute(self, *given: object) -> Any:
         yield 1
@@ -105,7 +94,7 @@ def test_an_exception_out_of_any_method_is_reported_under_the_plugins_name(kind:
 
 def test_every_interface_has_methods_that_raise() -> None:
     assert {kind for kind, _ in METHODS} == set(KINDS)
-    assert len(METHODS) == 1 + 4 + 2 + 11 + 1
+    assert len(METHODS) == 2 + 4 + 2 + 11 + 1
 
 
 def test_an_exception_out_of_an_attribute_is_reported_too() -> None:
@@ -127,6 +116,7 @@ def embedding(answer: Any) -> Embedding:
     ("kind", "method", "answer", "message"),
     [
         ("task", "load", [], "load returned list, not TaskData"),
+        ("task", "sizes", 3, "raised TypeError in sizes"),
         ("metric", "measure", [1.0], r"measured values of shape \(1,\), not \(3,\)"),
         ("metric", "measure", np.zeros((3, 2)), r"measured values of shape \(3, 2\), not \(3,\)"),
         ("metric", "measure", ["a"], "raised ValueError in measure"),

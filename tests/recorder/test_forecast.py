@@ -8,6 +8,7 @@ import pytest
 from gptfl.core import Curriculum, Dynamics, Example, MetricInfo, Run
 from gptfl.core.curriculum import fill_batches, linear_decay
 from gptfl.errors import DataError
+from gptfl.plugins.registry import build
 from gptfl.recorder.forecast import Course, Forecaster, planned_batches, usual_rates
 
 POOL, TESTS, STEPS, EVERY = 20, 6, 12, 3
@@ -45,7 +46,7 @@ def course(run: Run, measured: int) -> Course:
 
 def test_groups_are_forecast_and_bands_narrow_as_more_is_measured() -> None:
     groups = {"first": np.arange(2)}
-    forecaster = Forecaster(recording(6), LOSS, groups, Path("none"))
+    forecaster = Forecaster(recording(6), LOSS, groups, Path("none"), build([]))
     widths, misses = [], []
     for index in range(50, 56):
         run = made_run(index)
@@ -62,7 +63,9 @@ def test_groups_are_forecast_and_bands_narrow_as_more_is_measured() -> None:
 
 
 def test_trackers_get_each_group_by_name() -> None:
-    found = Forecaster(recording(4), LOSS, {"g": np.arange(2)}, Path("none")).forecast(course(made_run(9), 3))
+    found = Forecaster(recording(4), LOSS, {"g": np.arange(2)}, Path("none"), build([])).forecast(
+        course(made_run(9), 3)
+    )
     names = {f"gptfl/forecast{bound}{tail}" for bound in ("", "_low", "_high") for tail in ("", "/g")}
     assert set(found.logs()) == names
     assert found.logs()["gptfl/forecast"] == found.value
@@ -70,7 +73,7 @@ def test_trackers_get_each_group_by_name() -> None:
 
 def test_one_earlier_run_tells_nothing() -> None:
     with pytest.raises(DataError, match="there is 1 earlier run, and it takes 2"):
-        Forecaster(recording(1), LOSS, {}, Path("none"))
+        Forecaster(recording(1), LOSS, {}, Path("none"), build([]))
 
 
 def test_batches_to_come_finish_the_pass_and_go_on_with_others() -> None:

@@ -12,6 +12,7 @@ import torch
 
 import gptfl
 from gptfl.errors import DataError, GptflError, UsageError
+from gptfl.plugins.registry import build
 from gptfl.recording.command import command_of
 from gptfl.store.recordings import read_dynamics
 
@@ -157,7 +158,7 @@ def test_runs_are_appended_and_every_command_takes_them(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="gptfl can't carry out your recipe"):
         fitted.verify(["p1", "p2"])
     with pytest.raises(DataError, match="recorded while you trained: no command makes it"):
-        command_of(own.path)
+        command_of(own.path, build([]))
     with pytest.raises(DataError, match="holds runs of your own training"):
         gptfl.collect("tiny", "errands", name="loop", pool=8, test=4, runs=2, **space)
 

@@ -12,6 +12,7 @@ from gptfl.core.examples import lengths_of, weights_of
 from gptfl.core.packing import Batching
 from gptfl.errors import UsageError
 from gptfl.options.recording import TrainingOptions
+from gptfl.plugins.registry import build
 from gptfl.recording.batching import batching_of
 from gptfl.recording.command import command_of
 from gptfl.recording.trainers import recipe_of
@@ -72,7 +73,7 @@ def test_a_packed_recording_says_what_was_in_each_step_and_is_asked_about_in_kin
         assert all(lengths[row].sum() <= WIDTH for step in steps for row in step)
     assert found.sketches is not None
     assert found.sketches.points[0].train.shape[0] == 10
-    typed = str(command_of(path))
+    typed = str(command_of(path, build([])))
     assert "--packing bfd" in typed
     assert f"--steps {found.settings.steps}" in typed
     members = np.array([0, 2, 3, 5, 8])

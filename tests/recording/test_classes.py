@@ -14,6 +14,7 @@ from gptfl.core.queries import query_for
 from gptfl.errors import DataError
 from gptfl.estimators.class_share import ClassShare
 from gptfl.influence.greedy import SelectionSpec, class_quota, greatest
+from gptfl.plugins.registry import build
 from gptfl.recording.design import choose_design, identify, make_plans
 from gptfl.recording.inspect import inspect
 from gptfl.report.ranking import class_of
@@ -106,9 +107,9 @@ def test_flips_go_to_another_text() -> None:
 def test_new_examples_get_the_choices_that_the_recorded_ones_share(tmp_path: Path) -> None:
     path = tmp_path / "new.jsonl"
     path.write_text(json.dumps({"prompt": "p", "target": " class1"}))
-    (new,) = read_new_examples(path, None, TURNED, LOSS).pool
+    (new,) = read_new_examples(path, None, TURNED, LOSS, build([])).pool
     assert (new.choices, new.label) == ((" class0", " class1"), 1)
-    assert read_new_examples(path, None, WITHOUT_CLASSES, LOSS).pool[0].choices == ()
+    assert read_new_examples(path, None, WITHOUT_CLASSES, LOSS, build([])).pool[0].choices == ()
 
 
 def test_an_example_is_shown_with_its_own_choice(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from gptfl.cli.main import run
 from gptfl.errors import DataError
 from gptfl.options.base import make
 from gptfl.options.recording import CollectOptions
+from gptfl.plugins.registry import build
 from gptfl.recording.collect import record
 from gptfl.recording.command import MadeBy, command_of
 from gptfl.store.recordings import write_dynamics
@@ -33,7 +34,7 @@ def jobs(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
         found.append(job)
         raise _Reached
 
-    monkeypatch.setattr("gptfl.recording.collect._execute", reached)
+    monkeypatch.setattr("gptfl.recording.collect.execute_job", reached)
     return found
 
 
@@ -82,13 +83,13 @@ def test_a_recording_is_gone_on_with_by_its_command(
         record(collect_options)
     first = jobs[0]
     write_dynamics(first.path, first.dynamics(()))
-    monkeypatch.setattr(sys, "argv", ["gptfl", *command_of(first.path).words])
+    monkeypatch.setattr(sys, "argv", ["gptfl", *command_of(first.path, build([])).words])
     with pytest.raises(_Reached):
         run()
     again = jobs[1]
     assert (again.path, again.settings) == (first.path, first.settings)
     assert again.mark() == first.mark()
-    again._existing()  # refuses what the recording doesn't fit
+    again.left()  # refuses what the recording doesn't fit
 
 
 @pytest.mark.parametrize(
@@ -112,7 +113,7 @@ def test_what_is_as_it_would_be_anyway_is_not_typed(
     with pytest.raises(_Reached):
         record(make(CollectOptions, model="tiny", task="errands", **options))
     write_dynamics(jobs[0].path, jobs[0].dynamics(()))
-    assert " ".join(command_of(jobs[0].path).words) == f"collect --model tiny --task errands {words}".strip()
+    assert " ".join(command_of(jobs[0].path, build([])).words) == f"collect --model tiny --task errands {words}".strip()
 
 
 def test_a_command_is_quoted_for_a_shell() -> None:
@@ -126,4 +127,4 @@ def test_a_recording_that_does_not_say_how_it_was_made_has_none(tmp_path: Path) 
     path = tmp_path / "syn.dynamics.h5"
     write_dynamics(path, dynamics)
     with pytest.raises(DataError, match="doesn't say its"):
-        command_of(path)
+        command_of(path, build([]))

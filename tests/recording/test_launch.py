@@ -36,14 +36,14 @@ def quick(monkeypatch: pytest.MonkeyPatch, copied: type[Popen]) -> None:
 @pytest.fixture
 def started(monkeypatch: pytest.MonkeyPatch, quick: None) -> Iterator[list[subprocess.Popen[str]]]:
     """Every process that is started meanwhile."""
-    real = launching._start
+    real = launching.start_process
     processes: list[subprocess.Popen[str]] = []
 
     def start(*given: Any) -> subprocess.Popen[str]:
         processes.append(real(*given))
         return processes[-1]
 
-    monkeypatch.setattr(launching, "_start", start)
+    monkeypatch.setattr(launching, "start_process", start)
     yield processes
     assert all(process.poll() is not None for process in processes)
 
@@ -149,7 +149,7 @@ def test_ctrl_c_ends_all_processes_and_keeps_the_finished_runs(neox: Path, tmp_p
 def test_a_process_ends_when_the_one_that_started_it_is_gone(tmp_path: Path) -> None:
     """It waits for a second one that never comes, until the pipe to the first closes, as it does at a kill."""
     with (tmp_path / "noise").open("w+", encoding="utf-8") as noise:
-        process = launching._start(0, 2, launching._free_port(), noise)
+        process = launching.start_process(0, 2, launching.free_port(), noise)
         assert process.stdin is not None
         assert process.stdout is not None
         process.stdin.write(json.dumps({"model": "tiny", "task": "errands", "workspace": str(tmp_path)}) + "\n")

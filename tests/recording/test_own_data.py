@@ -10,9 +10,9 @@ import pytest
 import gptfl
 from gptfl import errors as gptfl_errors
 from gptfl.errors import DataError, UsageError
+from gptfl.plugins.registry import build
 from gptfl.recording.command import command_of
-from gptfl.recording.recording import with_texts
-from gptfl.store.recordings import read_dynamics
+from gptfl.recording.recording import open_recording, with_texts
 
 TEMPLATE = "{% for m in messages %}<{{ m['role'] }}>{{ m['content'] }}\n{% endfor %}{% if add_generation_prompt %}<assistant>{% endif %}"
 FEW: dict[str, Any] = {
@@ -76,7 +76,7 @@ def test_a_conversation_goes_all_the_way(chatty: Path, data: Path, tmp_path: Pat
     recording.featurize()
     simulator = recording.fit("exposure-gp")
     assert len(simulator.simulate(subset=[recording.pool[0].id]).values)
-    words = command_of(recording.path).words
+    words = command_of(recording.path, build([])).words
     assert "--task" not in words
     assert words[words.index("--data") + 1] == str(data)
     again = gptfl.collect(str(chatty), data=data, workspace=tmp_path, sketches=True, **{**FEW, "runs": 3})
@@ -118,15 +118,15 @@ def test_what_is_not_given_is_what_there_is(neox: Path, tmp_path: Path) -> None:
 
 def test_texts_that_were_not_kept_are_found_again(chatty: Path, data: Path, tmp_path: Path) -> None:
     made = gptfl.collect(str(chatty), data=data, workspace=tmp_path, texts=False, loss_on="last", eval_share=0.2, **FEW)
-    dynamics = read_dynamics(made.path)
-    assert not any(one.text or one.turns or "source" in one.fields for one in dynamics.pool)
-    pool, _ = with_texts(dynamics, None, made.path)
+    opened = open_recording(made.path)
+    assert not any(one.text or one.turns or "source" in one.fields for one in opened.dynamics.pool)
+    pool, _ = with_texts(opened, None)
     assert [turn.target for turn in pool[0].turns] == [False] * 4 + [True]
     moved = data.rename(tmp_path / "moved.jsonl")
-    assert with_texts(dynamics, moved, made.path)[0] == pool
+    assert with_texts(opened, moved)[0] == pool
     write(moved, rows(19))
     with pytest.raises(DataError, match=r"differ|are not as many|is more than"):
-        with_texts(dynamics, moved, made.path)
+        with_texts(opened, moved)
 
 
 def test_tokens_that_would_be_others_are_not_added_to_a_recording(chatty: Path, data: Path, tmp_path: Path) -> None:
@@ -188,7 +188,7 @@ def test_new_rows_are_read_in_the_shape_of_the_recording(chatty: Path, data: Pat
 
     made = gptfl.collect(str(chatty), data=data, workspace=tmp_path, loss_on="last", **FEW)
     new = write(tmp_path / "new.jsonl", [{**rows(1)[0], "id": "mine"}, {**rows(2)[1], "first": 1.5}])
-    found = read_new_examples(None, new, made.dynamics, made.dynamics.metrics["loss"])
+    found = read_new_examples(None, new, made.dynamics, made.dynamics.metrics["loss"], build([]))
     assert [one.id for one in found.test] == ["mine", "new-1"]
     assert [turn.target for turn in found.test[1].turns] == [False] * 4 + [True]
     assert found.first.tolist()[1] == 1.5

@@ -33,7 +33,7 @@ def test_in_python(home: Path) -> None:
     assert ExampleIndex(known.pool).select("~/ids.txt", "--subset").tolist() == [1]
     (home / "tests.txt").write_text("test-1\n")
     (home / "new.jsonl").write_text(json.dumps({"prompt": "p", "target": "t"}))
-    assert len(read_new_examples("~/new.jsonl", None, known, LOSS).pool) == 1
+    assert len(read_new_examples("~/new.jsonl", None, known, LOSS, get_registry()).pool) == 1
     files = {"dynamics": "~/syn.dynamics.h5", "on": "group:~/tests.txt", "output": "~/r.csv"}
     assert gptfl.rank(["~/m.simulator.h5"], orders=1, **files).output == home / "r.csv"
     assert gptfl.export("~/out", dynamics="~/syn.dynamics.h5").path == home / "out"

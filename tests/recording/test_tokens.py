@@ -88,7 +88,7 @@ def test_an_older_recording_with_other_tokens_is_no_start(neox: Path, tmp_path: 
     with pytest.raises(DataError, match=refusal):
         trainer.open()
     with pytest.raises(DataError, match=f"the recording was recorded {refusal}"):
-        measure_first(str(neox), test, recording.dynamics, metric.info, lambda *one: None)
+        measure_first(str(neox), test, recording, metric.info, lambda *one: None)
 
 
 def test_new_examples_of_an_older_recording_are_measured_where_its_own_are_the_same(neox: Path, tmp_path: Path) -> None:
@@ -96,7 +96,7 @@ def test_new_examples_of_an_older_recording_are_measured_where_its_own_are_the_s
     dynamics = read_dynamics(made.path)
     metric = dynamics.metrics["loss"]
     new = tuple(replace(one, prompt=f"{one.prompt} ", target="yes", digest="") for one in dynamics.test)
-    found = measure_first(str(neox), new, dynamics, metric, lambda *one: None)
+    found = measure_first(str(neox), new, open_recording(made.path), metric, lambda *one: None)
     np.testing.assert_allclose(found, dynamics.runs[0].metrics["loss"][0], atol=1e-5)
 
 

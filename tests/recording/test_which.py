@@ -56,7 +56,7 @@ def unwritable(space: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     def refuse(path: Path, folder: bool) -> None:
         raise OSError(30, "Read-only file system")
 
-    monkeypatch.setattr("gptfl.store.durable._claim", refuse)
+    monkeypatch.setattr("gptfl.store.durable.claim_part", refuse)
     return space
 
 

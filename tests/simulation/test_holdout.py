@@ -168,7 +168,7 @@ def test_without_validation_all_pieces_of_the_last_run_are_held_out():
     data = replace(data_of(dynamics, features), validation_runs=())
     made = GPTfluence(epochs=3)
     cut = without_held_out(data, hold_out_examples(dynamics, "train", 0.1, 5), made)
-    fit_runs, held = made._split(cut)
+    fit_runs, held = made.divided_runs(cut)
     last = [run for run in cut.fit_runs if run.index == cut.fit_runs[-1].index]
     assert len(held) == len(last) > 1
     assert len(fit_runs) + len(held) == len(cut.fit_runs)

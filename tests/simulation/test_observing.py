@@ -2,6 +2,8 @@
 
 import json
 import shutil
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +11,7 @@ import pytest
 
 import gptfl
 from gptfl.errors import DataError, UsageError
-from gptfl.plugins.registry import build
+from gptfl.plugins.registry import Registry, build, using
 from gptfl.report.simulation_plot import simulation_figure
 from gptfl.simulation.caveats import NOVEL, novelty_note
 from gptfl.store.predictions import read_predictions
@@ -22,25 +24,23 @@ POOL = [example.id for example in DYNAMICS.pool]
 TESTS = [example.id for example in DYNAMICS.test]
 
 
-def use_sure(monkeypatch: pytest.MonkeyPatch) -> None:
-    built = build([interval_estimator])
-    monkeypatch.setattr("gptfl.plugins.registry._USED", [built])
+def use_sure() -> AbstractContextManager[Registry]:
+    return using(build([interval_estimator]))
 
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("made")
     write_dynamics(folder / "made.dynamics.h5", DYNAMICS)
-    with pytest.MonkeyPatch.context() as patch:
-        use_sure(patch)
+    with use_sure():
         gptfl.fit("sure", workspace=folder)
     return folder
 
 
 @pytest.fixture
-def space(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    use_sure(monkeypatch)
-    return Path(shutil.copytree(made, tmp_path, dirs_exist_ok=True))
+def space(made: Path, tmp_path: Path) -> Iterator[Path]:
+    with use_sure():
+        yield Path(shutil.copytree(made, tmp_path, dirs_exist_ok=True))
 
 
 def observed(space: Path, *lines: dict) -> Path:

@@ -173,7 +173,7 @@ def test_what_save_to_disk_wrote(tmp_path: Path) -> None:
 
 def test_zstandard_that_nothing_can_read_names_the_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = compressed(written(tmp_path, "jsonl"), "zst")
-    monkeypatch.setattr("gptfl.store.compressed._arrow_reads", lambda name: False)
+    monkeypatch.setattr("gptfl.store.compressed.arrow_reads", lambda name: False)
     monkeypatch.setitem(__import__("sys").modules, "zstandard", None)
     with pytest.raises(ResourceError, match="pip install zstandard"):
         read(path)

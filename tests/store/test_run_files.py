@@ -64,9 +64,9 @@ def test_what_a_run_costs_does_not_grow_with_the_recording(
     from gptfl.store import safety
 
     looked_at: list[str] = []
-    check = safety._check_dataset
+    check = safety.check_dataset
     monkeypatch.setattr(
-        safety, "_check_dataset", lambda one, path, where: looked_at.append(where) or check(one, path, where)
+        safety, "check_dataset", lambda one, path, where: looked_at.append(where) or check(one, path, where)
     )
     counts = []
     for size in (1, 30):
@@ -83,11 +83,11 @@ def test_a_merge_looks_at_each_array_once(recording: Path, monkeypatch: pytest.M
     from gptfl.store import safety
 
     looked_at: list[str] = []
-    check = safety._check_dataset
+    check = safety.check_dataset
     merge_runs(recording)
     append_gradients(recording, products(4, 2))
     monkeypatch.setattr(
-        safety, "_check_dataset", lambda one, path, where: looked_at.append(where) or check(one, path, where)
+        safety, "check_dataset", lambda one, path, where: looked_at.append(where) or check(one, path, where)
     )
     append_run(recording, replace(read_dynamics(recording).runs[0], index=7))
     looked_at.clear()

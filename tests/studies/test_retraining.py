@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from gptfl.errors import DataError
-from gptfl.studies.retraining import _mended, _read
+from gptfl.studies.retraining import cut_damaged_end, read_results
 
 LINES = '{"key": "a", "metrics": {"loss": 1.5}}\n{"key": "b", "metrics": {"loss": 2.5}}\n'
 
@@ -17,24 +17,24 @@ LINES = '{"key": "a", "metrics": {"loss": 1.5}}\n{"key": "b", "metrics": {"loss"
 def test_a_torn_end_costs_only_itself(tmp_path: Path, end: str, lost: int) -> None:
     path = tmp_path / "a.study.jsonl"
     path.write_text(LINES + end)
-    assert _mended(path) == lost
+    assert cut_damaged_end(path) == lost
     assert path.read_text() == LINES
-    assert _read(path, ["loss"]) == {"a": {"loss": 1.5}, "b": {"loss": 2.5}}
+    assert read_results(path, ["loss"]) == {"a": {"loss": 1.5}, "b": {"loss": 2.5}}
 
 
 def test_a_last_line_without_its_end_is_kept(tmp_path: Path) -> None:
     path = tmp_path / "a.study.jsonl"
     path.write_text(LINES.rstrip("\n"))
-    assert _mended(path) == 0
-    assert sorted(_read(path, ["loss"])) == ["a", "b"]
+    assert cut_damaged_end(path) == 0
+    assert sorted(read_results(path, ["loss"])) == ["a", "b"]
 
 
 def test_a_file_of_zeros_is_an_empty_one_and_other_damage_is_reported(tmp_path: Path) -> None:
     path = tmp_path / "a.study.jsonl"
     path.write_bytes(bytes(100))
-    assert _mended(path) == 100
-    assert _read(path, ["loss"]) == {}
+    assert cut_damaged_end(path) == 100
+    assert read_results(path, ["loss"]) == {}
     path.write_text("no results\n" + LINES)
-    assert _mended(path) == 0
+    assert cut_damaged_end(path) == 0
     with pytest.raises(DataError, match="line 1"):
-        _read(path, ["loss"])
+        read_results(path, ["loss"])

@@ -13,7 +13,7 @@ from gptfl.core import Example, TaskData, classes_of, tasks_of
 from gptfl.errors import DataError, GptflError, PluginError, UsageError
 from gptfl.plugins.registry import get_registry
 from gptfl.recording.inspect import inspect
-from gptfl.recording.recording import with_texts
+from gptfl.recording.recording import open_recording, with_texts
 from gptfl.store.recordings import read_dynamics
 from gptfl.tasks.label_noise import flip_labels
 from gptfl.tasks.mixture import ExampleSource, Mixture, open_task
@@ -237,7 +237,7 @@ def test_tasks_templates_and_flips_are_found_again(neox: Path, data: Path, tmp_p
     assert shown["flipped labels"].startswith("4 of 8 pool examples (50%)")
     listed = inspect(path, examples=True).examples or []
     assert sum("(flipped from " in row.label for row in listed) == 4
-    pool, test = with_texts(recorded, None, path)
+    pool, test = with_texts(open_recording(path), None)
     expected = load("rte,sst2", data, 8, 6, 42, instructions=True, flip=0.5)
     assert (pool, test) == (expected.pool, expected.test)
 

@@ -11,7 +11,7 @@ from tests.training.test_trainer import make, plan
 
 
 def gradients(trainer: object, pieces: list[object]) -> list[torch.Tensor]:
-    loss = trainer._differentiate(pieces)  # type: ignore[attr-defined]
+    loss = trainer.differentiate(pieces)  # type: ignore[attr-defined]
     found = [weight.grad.clone() for weight in trainer.network.trainable]  # type: ignore[attr-defined]
     for weight in trainer.network.trainable:  # type: ignore[attr-defined]
         weight.grad = None

@@ -55,7 +55,7 @@ def end_at_a_common_token(generator: Generator) -> None:
     end = max(sorted(places), key=lambda token: len(places[token] - {0}))
     assert len(places[end]) > 1
     generator.network.model.generation_config.eos_token_id = [0, end]
-    generator._ends |= {end}
+    generator.ends |= {end}
 
 
 def one_by_one(generator: Generator, test: tuple[Example, ...], tokens: int) -> list[list[int]]:
@@ -69,7 +69,7 @@ def one_by_one(generator: Generator, test: tuple[Example, ...], tokens: int) -> 
                 input_ids=ids, attention_mask=torch.ones_like(ids), max_new_tokens=tokens, do_sample=False
             )
         answer = out[0, ids.shape[1] :].tolist()
-        ends = [place for place, token in enumerate(answer) if token in generator._ends]
+        ends = [place for place, token in enumerate(answer) if token in generator.ends]
         answers.append(answer[: ends[0]] if ends else answer)
     return answers
 
@@ -98,15 +98,15 @@ def test_rows_that_finish_make_room_for_others(any_model: Path) -> None:
     generator = make(any_model, Decoding(tokens=20), test, budget=120)
     end_at_a_common_token(generator)
     together = []
-    decode = generator._decode
+    decode = generator.decode
 
     def watched(rows: Any, *rest: Any) -> Any:
-        assert len(rows.members) * max(map(generator._full, rows.members)) <= 120
+        assert len(rows.members) * max(map(generator.full_length, rows.members)) <= 120
         assert rows.mask.sum(dim=1).max() == rows.mask.shape[1], "columns that no row needs"
         together.append(list(rows.members))
         return decode(rows, *rest)
 
-    generator._decode = watched  # type: ignore[method-assign]
+    generator.decode = watched  # type: ignore[method-assign]
     assert all_rows(generator) == one_by_one(generator, test, 20)
     joined = [(before, now) for before, now in itertools.pairwise(together) if set(now) - set(before)]
     assert any(set(now) & set(before) for before, now in joined), "no row joined others that were under way"

@@ -39,7 +39,7 @@ def test_muon_has_the_matrices_of_blocks_and_adamw_the_rest(neox: Path) -> None:
 def test_a_run_repeats_exactly_and_every_weight_moves(neox: Path, optimiser: str) -> None:
     trainer = make(neox, optimiser=optimiser, momentum={"muon": 0.95, "sgd": 0.5}.get(optimiser), clip_norm=1.0)
     first = trainer.run(plan(2), lambda done, total: None)
-    start = trainer.network._initial
+    start = trainer.network.initial
     assert all(not torch.equal(p, was) for p, was in zip(trainer.network.trainable, start, strict=True))
     again = trainer.run(plan(2), lambda done, total: None)
     np.testing.assert_array_equal(first.metrics["loss"], again.metrics["loss"])

@@ -81,7 +81,7 @@ def test_a_step_that_always_overflows_ends_the_run(neox: Path, monkeypatch: pyte
         return torch.tensor(1.0)
 
     monkeypatch.setattr("gptfl.training.trainer.loss_scaler", lambda *given: torch.amp.GradScaler("cpu"))
-    monkeypatch.setattr(trainer, "_differentiate", overflow)
+    monkeypatch.setattr(trainer, "differentiate", overflow)
     # The scaler looks for overflow only in a loss that it scaled.
     real = torch.amp.GradScaler.step
 

@@ -259,7 +259,7 @@ def test_an_older_row_is_what_it_was() -> None:
             target = made.encode(" no it", add_special_tokens=False)
             expected = ((*ids[-(6 - len(target)) :], *target), len(target))
             tokenizer.splitter.read([prompt])
-            assert tokenizer._apart(example(prompt, " no it"), (" no it",)) == [expected]
+            assert tokenizer.rows_apart(example(prompt, " no it"), (" no it",)) == [expected]
 
 
 def test_rows_of_one_input_are_shared() -> None:

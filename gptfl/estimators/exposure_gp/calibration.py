@@ -59,7 +59,7 @@ class Calibration:
         """By how much intervals must be widened or narrowed, from the errors of predicting each run from others."""
         rows, count = self.refittable, len(self.model.even)
         if len(rows):
-            return right_width(self._refitted(rows[_evenly(len(rows), REFIT_STEPS)]), count)
+            return right_width(self.refitted_errors(rows[_evenly(len(rows), REFIT_STEPS)]), count)
         # Hyperparameters have seen the runs left out: of few runs that makes errors too small.
         return max(self.left_out_width, 1.0) if count < REFIT_RUNS[0] else self.left_out_width
 
@@ -120,7 +120,7 @@ class Calibration:
         """Whether runs differ at the first recorded step already, so that every question goes on from a run's own score."""
         return bool(len(self.moved)) and int(self.moved[0]) == 0 and self.model.floor
 
-    def _refitted(self, rows: Int[np.ndarray, " row"]) -> Float[np.ndarray, "run row test"]:
+    def refitted_errors(self, rows: Int[np.ndarray, " row"]) -> Float[np.ndarray, "run row test"]:
         """Errors at some steps of predicting runs by models that were fitted without them, in standard deviations."""
         model, parts = self.model, self.parts
         runs, tests = model.recorded.curricula, model.even.shape[2]
@@ -156,14 +156,14 @@ class Calibration:
             return self._errors
         found, rows = self.left_out / self.left_out_width, self.refittable
         if len(rows):
-            apart = self._refitted(rows)
+            apart = self.refitted_errors(rows)
             found[:, rows] = apart / right_width(apart, len(apart))
         return found
 
     @cached_property
     def over_steps(self) -> Float[np.ndarray, "recorded recorded"]:
         """How alike a run's errors are at two recorded steps: a correlation matrix."""
-        return self._correlation(self.errors)
+        return self.correlation_of(self.errors)
 
     @cached_property
     def cross_fitted(self) -> tuple[LeftOut, ...]:
@@ -171,10 +171,10 @@ class Calibration:
         found = []
         for part in np.unique(self.parts):
             out = self.parts == part
-            found.append(LeftOut(self.errors[out], self._correlation(self.errors[~out])))
+            found.append(LeftOut(self.errors[out], self.correlation_of(self.errors[~out])))
         return tuple(found)
 
-    def _correlation(self, errors: Float[np.ndarray, "run recorded test"]) -> Float[np.ndarray, "recorded recorded"]:
+    def correlation_of(self, errors: Float[np.ndarray, "run recorded test"]) -> Float[np.ndarray, "recorded recorded"]:
         """The correlation of errors, drawn towards one that falls exponentially with the distance where runs are few."""
         steps, count = self.model.recorded.steps, len(errors)
         errors = np.nan_to_num(np.moveaxis(errors, 1, 0).reshape(len(steps), -1))

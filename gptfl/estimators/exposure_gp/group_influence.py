@@ -22,25 +22,27 @@ def influence_of_groups(
         model: the runs fitted.
         parts: all examples, some at a time.
         count: how many groups there are.
-        weights: of the test examples in the sum.
+        weights: of the test examples in the sum, shape ``[test]``.
+
+    All three have the shape ``[group]`` and the metric's units. Raises ``ValueError`` where there are no examples.
     """
     cross = expected = None
     sizes, squares, shares = np.zeros(count), np.zeros(count), np.zeros(count)
     shared: list[tuple[float, Float[np.ndarray, "group d"]]] = []
     scale, pool = 0.0, model.pool
     for places, train, groups in parts:
-        asked = presentations(model, places, train, weights[None])
+        presented = presentations(model, places, train, weights[None])
         member = (groups[None] == np.arange(count)[:, None]).astype(np.float64)
         if cross is None or expected is None:
-            cross, expected = np.zeros((len(asked.cross), count, asked.cross.shape[2])), np.zeros(count)
-            shared = [(one, np.zeros((count, rows.shape[1]))) for one, rows in asked.shared]
-        cross += np.einsum("ge,ser->sgr", member, asked.cross)
-        expected += member @ asked.expected[:, 0]
+            cross, expected = np.zeros((len(presented.cross), count, presented.cross.shape[2])), np.zeros(count)
+            shared = [(one, np.zeros((count, rows.shape[1]))) for one, rows in presented.shared]
+        cross += np.einsum("ge,ser->sgr", member, presented.cross)
+        expected += member @ presented.expected[:, 0]
         sizes += member.sum(axis=1)
-        squares += member @ asked.own.squares
-        shares += member @ asked.own.shares
-        scale = asked.own.scale
-        for (_, total), (_, rows) in zip(shared, asked.shared, strict=True):
+        squares += member @ presented.own.squares
+        shares += member @ presented.own.shares
+        scale = presented.own.scale
+        for (_, total), (_, rows) in zip(shared, presented.shared, strict=True):
             total += member @ rows
     if cross is None or expected is None:
         raise ValueError("there are no examples")

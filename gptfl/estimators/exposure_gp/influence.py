@@ -48,7 +48,14 @@ def presentations(
     train: Mapping[str, Float[np.ndarray, "example d"]],
     weights: Float[np.ndarray, "target test"],
 ) -> Presentations:
-    """What the process takes for seeing examples once more: see ``influence``."""
+    """Covariances, variances and prior means of seeing examples once more, at the last recorded step: see ``influence``.
+
+    Args:
+        model: fitted.
+        places: the examples' places in the pool fitted, -1 for one that is not in it; shape ``[example]``.
+        train: their rows of each feature set fitted, by the set's name; empty where there are no features.
+        weights: of the test examples in each sum, shape ``[target, test]``.
+    """
     step, _ = model.solved[-1]
     own = np.where(places >= 0, places, model.pool)
     every, fitted_here = model.recorded.curricula.relative, places >= 0
@@ -99,12 +106,12 @@ def influence(
 
     Returns mean and standard deviation, in the metric's units.
     """
-    asked = presentations(model, places, train, weights)
+    presented = presentations(model, places, train, weights)
     _, posterior = model.solved[-1]
     outputs, own = _outputs(model, weights)
-    cross = asked.cross.sum(axis=0)
-    mean = posterior.mean(cross, outputs) + asked.expected
-    spread = posterior.spread(cross, asked.distance.sum(axis=0), outputs, own)
+    cross = presented.cross.sum(axis=0)
+    mean = posterior.mean(cross, outputs) + presented.expected
+    spread = posterior.spread(cross, presented.distance.sum(axis=0), outputs, own)
     return mean, model.interval_scale * np.sqrt(spread)
 
 
@@ -115,10 +122,20 @@ def influence_on_target(
     weights: Float[np.ndarray, " test"],
     posterior: TargetPosterior,
 ) -> tuple[Float[np.ndarray, " example"], Float[np.ndarray, " example"], Float[np.ndarray, " example"]]:
-    """As ``influence`` on one weighted sum, of which ``posterior`` is known; and the spread before any run."""
-    asked = presentations(model, places, train, weights[None])
-    mean = posterior.mean(asked.cross) + asked.expected[:, 0]
-    variance, before = posterior.variance(asked.cross, asked.distance), posterior.before(asked.distance)
+    """Mean, standard deviation, and that before any run, of ``influence`` on one weighted sum of the metric.
+
+    Args:
+        model: fitted.
+        places: the examples' places in the pool fitted, -1 for one that is not in it; shape ``[example]``.
+        train: their rows of each feature set fitted, by the set's name; empty where there are no features.
+        weights: of the test examples in the sum, shape ``[test]``.
+        posterior: what is known of that sum, by its own signal and noise.
+
+    All three have the shape ``[example]`` and the metric's units.
+    """
+    presented = presentations(model, places, train, weights[None])
+    mean = posterior.mean(presented.cross) + presented.expected[:, 0]
+    variance, before = posterior.variance(presented.cross, presented.distance), posterior.before(presented.distance)
     return mean, np.sqrt(variance), np.sqrt(before)
 
 

@@ -24,7 +24,7 @@ class Influences:
 
     model_: ExposureModel
     single_: FittedSingleRun | None
-    _asked: tuple[ExposureModel, Float[np.ndarray, " test"], TargetPosterior] | None = None
+    _last_target: tuple[ExposureModel, Float[np.ndarray, " test"], TargetPosterior] | None = None
     """The target that was asked about last."""
 
     def _check_fitted(self) -> None:
@@ -36,7 +36,7 @@ class Influences:
         vectors: Mapping[str, Float[np.ndarray, "example d"]],
         weights: Float[np.ndarray, "target test"],
     ) -> tuple[Float[np.ndarray, "example target"], Float[np.ndarray, "example target"]]:
-        """Influence in the metric's units, and its standard deviation (see ``interfaces.TellsInfluence``)."""
+        """Influence in the metric's units, and its standard deviation (see ``optional.TellsInfluence``)."""
         self._check_fitted()
         if self.single_ is not None:
             return self.single_.influence(places, weights)
@@ -50,7 +50,7 @@ class Influences:
         vectors: Mapping[str, Float[np.ndarray, "example d"]],
         weights: Float[np.ndarray, " test"],
     ) -> tuple[Float[np.ndarray, " example"], Float[np.ndarray, " example"], Float[np.ndarray, " example"]] | None:
-        """Influence on one weighted sum by its own signal and noise (see ``interfaces.TellsTargetInfluence``).
+        """Influence on one weighted sum by its own signal and noise (see ``optional.HasTargetInfluence``).
 
         None after a single run.
         """
@@ -64,7 +64,7 @@ class Influences:
     def influence_of_groups(
         self, parts: Iterable[Part], count: int, weights: Float[np.ndarray, " test"]
     ) -> tuple[Float[np.ndarray, " group"], Float[np.ndarray, " group"], Float[np.ndarray, " group"]] | None:
-        """Influence of whole groups on one weighted sum (see ``interfaces.TellsGroupInfluence``); None after one run."""
+        """Influence of whole groups on one weighted sum (see ``optional.HasGroupInfluence``); None after one run."""
         self._check_fitted()
         if self.single_ is not None:
             return None
@@ -79,11 +79,11 @@ class Influences:
 
     def _target(self, weights: Float[np.ndarray, " test"]) -> TargetPosterior:
         """What is known of a weighted sum, found once for examples that are asked about some at a time."""
-        last = self._asked
+        last = self._last_target
         if last is not None and last[0] is self.model_ and np.array_equal(last[1], weights):
             return last[2]
         found = TargetPosterior.of(self.model_, weights)
-        self._asked = (self.model_, weights.copy(), found)
+        self._last_target = (self.model_, weights.copy(), found)
         return found
 
     def _check_vectors(

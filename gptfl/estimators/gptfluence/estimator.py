@@ -186,7 +186,7 @@ class GPTfluence:
         """
         self.notes_ = []
         vectors = chosen_set(data.features, self.feature_set, len(data.pool), len(data.test))
-        fit_runs, validation_runs = self._split(data)
+        fit_runs, validation_runs = self.divided_runs(data)
         pool = len(vectors.train)
         batch = usual_batch([run.batches[int(run.steps[0]) : int(run.steps[-1])] for run in fit_runs])
         counts = join([interval_counts(run.batches[None], run.steps, pool, None, batch) for run in fit_runs])
@@ -206,7 +206,7 @@ class GPTfluence:
         self.parameters_, self.checks_ = fitted.parameters, fitted.checks
         return self
 
-    def _split(self, data: FitData) -> tuple[list[Trajectory], list[Trajectory]]:
+    def divided_runs(self, data: FitData) -> tuple[list[Trajectory], list[Trajectory]]:
         """The runs to fit and those to stop by; what is chosen for want of validation runs goes to notes_."""
         fit_runs = [(run.index, kept) for run in data.fit_runs if (kept := recorded(run, data)) is not None]
         validation = [kept for run in data.validation_runs if (kept := recorded(run, data)) is not None]

@@ -153,9 +153,11 @@ def _matrix(matrix: InfluenceMatrix) -> dict[str, Any]:
 def _suspect(one: Suspect, parts: PageParts) -> dict[str, Any]:
     signs = parts.signs or {}
     count = len(parts.pool)
+    # In the upper half of the pool: what is usual is no reason to suspect anything.
     why = [
-        f"{SIGNS.get(name, name)} {signs[name][one.row]:+.3g}: number {rank} of {count}"
+        f"{SIGNS.get(name, name)} {signs[name][one.row]:.3g}: number {rank} of {count}"
         for name, rank in sorted(one.ranks.items(), key=lambda pair: pair[1])
+        if 2 * rank <= count
     ]
     ranking = parts.ranking
     if ranking is not None and ranking.low is not None and ranking.high is not None:

@@ -12,7 +12,7 @@ from gptfl.core.curriculum import fill_batches, linear_decay, presentation_weigh
 from gptfl.errors import DataError, UsageError
 from gptfl.estimators.baselines import MeanRun
 from gptfl.estimators.ridge import STRENGTHS, fit_ridge, leave_one_out_error
-from gptfl.plugins.interfaces import InfluencesTests
+from gptfl.plugins.optional import InfluencesTests
 from gptfl.plugins.registry import get_registry
 from gptfl_datamodels.dual import Spectrum, least_error, pieces_of
 from gptfl_datamodels.estimator import Datamodels
@@ -337,7 +337,7 @@ def test_examples_count_by_their_tokens_where_the_loss_is_a_mean_over_them() -> 
         there = batch[batch >= 0]
         np.add.at(expected, there, rate * tokens[there] / tokens[there].sum())
     columns = columns_of(fitted.batches_, len(pool))
-    seen = fitted._learned().forward(run.curriculum.steps).seen[0]
+    seen = fitted.learned_exposures().forward(run.curriculum.steps).seen[0]
     np.testing.assert_allclose(seen, expected[columns >= 0])
     query = testing.make_query(data.fit_runs[:1])
     again = Datamodels(weighted=True).restore(fitted.state())

@@ -9,7 +9,7 @@ import pytest
 from gptfl import testing
 from gptfl.core import FIT, TEST, VALIDATION, Dynamics, FitData, GradientProducts, MetricInfo, Query
 from gptfl.errors import DataError, GptflError, UsageError
-from gptfl.plugins.interfaces import InfluencesItself, InfluencesTests
+from gptfl.plugins.optional import InfluencesItself, InfluencesTests
 from gptfl.plugins.registry import get_registry
 from gptfl_tracin.own_run import OwnRun
 from gptfl_tracin.points import Points, mean_rates, spread_evenly

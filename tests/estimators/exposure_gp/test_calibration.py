@@ -74,7 +74,7 @@ def test_errors_to_go_on_from_are_those_of_runs_that_neither_model_nor_correlati
     made = Calibration(model(runs=9))
     rows = made.refittable
     assert len(rows)
-    apart = made._refitted(rows)
+    apart = made.refitted_errors(rows)
     errors = made.errors[:, rows]
     np.testing.assert_allclose(errors * (apart[0, 0, 0] / errors[0, 0, 0]), apart, rtol=1e-4)
     parts = made.cross_fitted
@@ -82,5 +82,5 @@ def test_errors_to_go_on_from_are_those_of_runs_that_neither_model_nor_correlati
     for number, part in enumerate(parts):
         out = made.parts == number
         np.testing.assert_array_equal(part.errors, made.errors[out])
-        np.testing.assert_array_equal(part.correlation, made._correlation(made.errors[~out]))
+        np.testing.assert_array_equal(part.correlation, made.correlation_of(made.errors[~out]))
         assert np.abs(part.correlation - made.over_steps).max() > 0

@@ -48,7 +48,7 @@ def test_what_a_runs_own_first_score_is_judged_by_is_kept(monkeypatch):
     state, query = fitted.state(), question([begun(run, 1) for run in runs])
     predicted = fitted.predict(query)
     with monkeypatch.context() as patched:
-        patched.setattr(Calibration, "_refitted", lambda *_: pytest.fail("models are fitted anew to answer"))
+        patched.setattr(Calibration, "refitted_errors", lambda *_: pytest.fail("models are fitted anew to answer"))
         again = ExposureGp().restore(state).predict(query)
     np.testing.assert_array_equal(predicted.values, again.values)
     np.testing.assert_array_equal(predicted.intervals[0.9], again.intervals[0.9])

@@ -181,3 +181,42 @@ def test_nothing_is_wider_than_the_window(browser, hostile, width, height):
         assert shown.page.evaluate("document.documentElement.scrollWidth") <= width, (tab, wide)
     assert shown.said == []
     shown.context.close()
+
+
+def test_effects_of_other_estimators_are_added_up_and_said_to_be(browser, hostile):
+    for path in hostile.glob("*.simulator.h5"):
+        path.unlink()
+    gptfl.fit("class-share", workspace=hostile)
+    shown = Shown(browser, gptfl.write_report(workspace=hostile, no_comparison=True).path)
+    simulator = gptfl.open_simulator(workspace=hostile)
+    ids = [one.id for one in gptfl.open_recording(workspace=hostile).pool]
+    whole, *less = (
+        simulator.simulate(some, orders=4).values.astype(float).mean(axis=0)
+        for some in (ids, ids[1:], [one for one in ids if one != ids[5]])
+    )
+    found = shown.predicted([one for one in range(16) if one not in (0, 5)])
+    expected = whole + sum(one - whole for one in less)
+    np.testing.assert_allclose(np.reshape(found["values"], expected.shape), expected, atol=1e-4)
+    assert "added up: what several do together may be another thing" in shown.page.inner_text("#panel-explore")
+    assert "[" not in shown.page.inner_text("#headline"), "no interval is told"
+    assert shown.said == []
+    shown.context.close()
+
+
+def test_a_recording_without_texts_has_a_page_of_ids(browser, hostile):
+    from dataclasses import replace
+
+    from gptfl.core.examples import without_texts
+    from gptfl.store.recordings import read_dynamics, write_dynamics
+
+    dynamics = read_dynamics(hostile / "syn.dynamics.h5")
+    pool, test = without_texts(dynamics.pool, dynamics.test)
+    (hostile / "syn.dynamics.h5").unlink()
+    write_dynamics(hostile / "syn.dynamics.h5", replace(dynamics, pool=pool, test=test))
+    shown = Shown(browser, gptfl.write_report(workspace=hostile, no_comparison=True).path)
+    page = shown.page
+    assert page.inner_text("#examples .short >> nth=0") == "train-0"
+    page.click("[aria-label='text of train-1']")
+    assert "The recording keeps no texts." in page.inner_text("#text-body")
+    assert shown.said == []
+    shown.context.close()

@@ -80,7 +80,7 @@ class Datamodels:
         self.pool_, self.sign_ = len(data.pool), 1 if data.metric.higher_is_better else -1
         recorded = np.stack([average.resample(run.steps, data.recorded(run), self.steps_) for run in runs])
         rows = np.arange(len(self.steps_)) if self.steps == EVERY else np.array([len(self.steps_) - 1])
-        tally = self._learned()
+        tally = self.learned_exposures()
         problems = []
         for row in rows:
             seen = tally.forward(int(self.steps_[row])).seen
@@ -113,13 +113,13 @@ class Datamodels:
 
     def _follow_the_average(self) -> None:
         """Make the intercepts such that a run which has seen what the runs did on average goes as they did."""
-        end = self._learned().forward(int(self.steps_[-1])).seen
-        tally = self._learned()
+        end = self.learned_exposures().forward(int(self.steps_[-1])).seen
+        tally = self.learned_exposures()
         for row, step in enumerate(self.steps_):
             usual = tally.forward(int(step)).seen.mean(axis=0)
             self.intercept_[row] -= (usual @ end.T) @ self.weights_[0]
 
-    def _learned(self) -> Tally:
+    def learned_exposures(self) -> Tally:
         """The exposures of the training runs, from the start; examples that none of them saw are left out."""
         return self._tally(self.batches_, self.rates_)
 
@@ -144,7 +144,7 @@ class Datamodels:
         self._check(query)
         values = np.empty((len(query.first), len(query.steps), query.first.shape[1]))
         passed = None if self.clock_ is None else self.clock_.place(query, self.steps_).at
-        size = max(1, ENTRIES // max(1, self._learned().seen.shape[1]))
+        size = max(1, ENTRIES // max(1, self.learned_exposures().seen.shape[1]))
         for runs, places in timed(self.clock_, query, self.steps_):
             values[runs, 1:] = average.interpolate(self.steps_, self.intercept_, places[1:])
             for part in np.array_split(runs, -(-len(runs) // size)):
@@ -156,7 +156,7 @@ class Datamodels:
     def flops(self, query: Query) -> float:
         """Products of exposures with those of every training run, then with the weights, at each asked step."""
         runs, tests = (float(size) for size in query.first.shape)
-        learned, pool = (float(size) for size in self._learned().seen.shape)
+        learned, pool = (float(size) for size in self.learned_exposures().seen.shape)
         recorded = len(query.steps) - 1
         return 2.0 * runs * recorded * learned * (pool + tests) + average.FLOPS * recorded * tests
 
@@ -166,11 +166,11 @@ class Datamodels:
         """At some steps, by the functions of the recorded steps that they stand for."""
         result = np.zeros((len(tally.seen), len(steps), self.weights_.shape[2]))
         if self.steps == FINAL:
-            end = self._learned().forward(int(self.steps_[-1])).seen
+            end = self.learned_exposures().forward(int(self.steps_[-1])).seen
             for row, step in enumerate(steps):
                 result[:, row] = (tally.forward(int(step)).seen @ end.T) @ self.weights_[0]
             return result
-        before, after = self._learned(), self._learned()
+        before, after = self.learned_exposures(), self.learned_exposures()
         for row, (step, at) in enumerate(zip(steps, places, strict=True)):
             left = max(0, min(int(np.searchsorted(self.steps_, at, side="right")) - 1, len(self.steps_) - 2))
             right = min(left + 1, len(self.steps_) - 1)
@@ -205,7 +205,7 @@ class Datamodels:
         In a batch of the usual size; 0 for an example that no training run saw. In units of the metric a time seen, or,
         where that counts, a unit of step size.
         """
-        end = self._learned().forward(int(self.steps_[-1])).seen
+        end = self.learned_exposures().forward(int(self.steps_[-1])).seen
         columns = columns_of(self.batches_, self.pool_)
         result = np.zeros((self.pool_, self.weights_.shape[2]))
         taken = (self.batches_ >= 0).any(axis=2)

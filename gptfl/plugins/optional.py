@@ -1,0 +1,196 @@
+"""What a plugin's parts may offer beyond their interfaces, each by a protocol; gptfl looks for it by ``isinstance``."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from gptfl.core import Dynamics, Example, Progress, Query
+from gptfl.core.linear_form import LinearForm
+from gptfl.plugins.interfaces import Estimator
+
+
+@runtime_checkable
+class MayMakeUpExamples(Protocol):
+    """What a task may also have: whether its examples are made up."""
+
+    generated: bool
+    """Whether it needs no folder in the ``--data`` of a mixture."""
+
+
+@runtime_checkable
+class KnowsSizes(Protocol):
+    """What a task may also offer: how many examples there are, before any is drawn."""
+
+    def sizes(self) -> tuple[int, int] | None:
+        """How many there are for the pool and for the test set; None where that isn't known."""
+        ...
+
+
+@runtime_checkable
+class UsesRecording(Protocol):
+    """What an encoder may also offer: it works from more of a recording than the examples."""
+
+    def use_recording(self, recording: Dynamics) -> None:
+        """Called before anything else; ``encode`` is then asked for examples of this recording, or new ones beside it.
+
+        Raises ``DataError`` where the recording lacks what the encoder needs.
+        """
+        ...
+
+
+@runtime_checkable
+class EncodesNew(Protocol):
+    """What an encoder that is fitted to all examples may also offer: vectors of others."""
+
+    def encode_new(
+        self, new: Sequence[Example], pool: Sequence[Example], test: Sequence[Example]
+    ) -> Mapping[str, Float[np.ndarray, "new d"]]:
+        """The vectors of ``new`` in each set, by what is fitted to the pool and the test examples alone."""
+        ...
+
+
+@runtime_checkable
+class ReportsProgress(Protocol):
+    """What an encoder may also have: the callback that it reports to, set before it is asked for anything."""
+
+    progress: Progress
+
+
+@runtime_checkable
+class HasNotes(Protocol):
+    """What an encoder may also have: lines for the user, read once it has encoded."""
+
+    notes: Sequence[str]
+
+
+@runtime_checkable
+class KnowsSeconds(Protocol):
+    """What an encoder may also have: what its vectors cost before they were asked for, None where that isn't known."""
+
+    seconds: float | None
+
+
+@runtime_checkable
+class CountsOperations(Protocol):
+    """What an estimator may also offer: what its answers cost."""
+
+    def flops(self, query: Query) -> float:
+        """The operations that ``predict`` takes for this query."""
+        ...
+
+
+@runtime_checkable
+class HasFitNotes(Protocol):
+    """What an estimator may also have: lines for the user on its last fit."""
+
+    notes_: Sequence[str]
+
+
+@runtime_checkable
+class InfluencesTests(Protocol):
+    """What an estimator may also offer once it is fitted: influence on the test examples, to first order.
+
+    Positive means that training on the example makes the metric better (a loss lower, an accuracy higher). Only
+    the order and the ratios count: values need not be in the metric's units.
+    """
+
+    def influence(self) -> Float[np.ndarray, "pool test"]:
+        """The influence of each pool example on each test example. Raises ``DataError`` where it can't be told."""
+        ...
+
+
+@runtime_checkable
+class InfluencesItself(Protocol):
+    """What an estimator may also offer once it is fitted: influence on the training examples themselves."""
+
+    def self_influence(self) -> Float[np.ndarray, " pool"]:
+        """How much training on each pool example betters the metric of that very example, to first order.
+
+        Signed as ``InfluencesTests`` is: for gradients, a sum of learning rates times squared gradient norms,
+        which is large for an example that has to be learned by heart.
+        """
+        ...
+
+
+def has_self_influence(estimator: Estimator) -> bool:
+    """Whether a fitted estimator tells influence on the training examples themselves (``InfluencesItself``).
+
+    One that can do so after some fits only says which by an attribute ``has_self_influence``.
+    """
+    return isinstance(estimator, InfluencesItself) and bool(getattr(estimator, "has_self_influence", True))
+
+
+@runtime_checkable
+class TellsInfluence(Protocol):
+    """What an estimator may also offer once it is fitted: influence and how sure it is, some examples at a time.
+
+    Unlike ``InfluencesTests``, values are in the metric's units: what it does to the metric at the last step to see
+    the example once more at the mean step size in a batch of the usual size, in place of the average example. Positive
+    is better.
+    """
+
+    def influence_of(
+        self,
+        places: Int[np.ndarray, " example"],
+        vectors: Mapping[str, Float[np.ndarray, "example d"]],
+        weights: Float[np.ndarray, "target test"],
+    ) -> tuple[Float[np.ndarray, "example target"], Float[np.ndarray, "example target"]]:
+        """The influence of training examples on weighted sums of the test examples, and its standard deviation.
+
+        ``places`` are the examples' places in the pool fitted, -1 for one that is not in it; ``vectors`` are their
+        rows of each feature set fitted (empty where the estimator was fitted without features).
+        """
+        ...
+
+
+@runtime_checkable
+class HasTargetInfluence(Protocol):
+    """What an estimator that tells influence may also offer: influence on one weighted sum of the test examples alone.
+
+    How sure it is of a mean over test examples is then judged by that mean, and not by what single ones do.
+    """
+
+    def influence_on_target(
+        self,
+        places: Int[np.ndarray, " example"],
+        vectors: Mapping[str, Float[np.ndarray, "example d"]],
+        weights: Float[np.ndarray, " test"],
+    ) -> tuple[Float[np.ndarray, " example"], Float[np.ndarray, " example"], Float[np.ndarray, " example"]] | None:
+        """As ``influence_of``, and the standard deviation before any run; None where it can't be told."""
+        ...
+
+
+@runtime_checkable
+class HasGroupInfluence(Protocol):
+    """What an estimator that tells influence may also offer: that of seeing all examples of a group once more."""
+
+    def influence_of_groups(
+        self,
+        parts: Iterable[
+            tuple[
+                Int[np.ndarray, " example"], Mapping[str, Float[np.ndarray, "example d"]], Int[np.ndarray, " example"]
+            ]
+        ],
+        count: int,
+        weights: Float[np.ndarray, " test"],
+    ) -> tuple[Float[np.ndarray, " group"], Float[np.ndarray, " group"], Float[np.ndarray, " group"]] | None:
+        """The mean of each of ``count`` groups, its standard deviation, and that before any run; None if unknown.
+
+        ``parts`` hold some examples at a time: their places and vectors, as for ``influence_of``, and the number of
+        each one's group, -1 for none.
+        """
+        ...
+
+
+@runtime_checkable
+class HasLinearForm(Protocol):
+    """What an estimator may also offer: its answers about every order (tag ``every_order``) as a few small arrays."""
+
+    def linear_form(self, query: Query) -> LinearForm:
+        """The arrays that predict any subset of the pool fitted, by the recipe of a query about every order.
+
+        Raises ``DataError`` where what was fitted, or that recipe, allows none.
+        """
+        ...
