@@ -10,7 +10,7 @@ from string import Template
 from gptfl.core import user_path
 from gptfl.errors import DataError, UsageError
 from gptfl.options.new_plugin import KINDS, NewPluginOptions
-from gptfl.plugins.registry import get_registry
+from gptfl.plugins.registry import Registry
 from gptfl.store.durable import cannot_write, part_of, put_folder_in_place
 
 PREFIX = "gptfl-"
@@ -37,8 +37,8 @@ class NewPlugin:
     files: tuple[str, ...]
 
 
-def new_plugin_with(options: NewPluginOptions) -> NewPlugin:
-    """Write the plugin, whole or not at all: where it lies and what is in it.
+def new_plugin_with(options: NewPluginOptions, registry: Registry) -> NewPlugin:
+    """Write the plugin, whole or not at all: where it lies and what is in it. The registry says which names are taken.
 
     Raises ``UsageError`` for a name or kind that can't be, ``DataError`` where the folder or a part or package of that
     name is there already, and ``ResourceError`` where nothing can be written.
@@ -48,7 +48,7 @@ def new_plugin_with(options: NewPluginOptions) -> NewPlugin:
         raise UsageError(f"--kind is {options.kind!r}", f"give {', '.join(KINDS[:-1])} or {KINDS[-1]}")
     distribution = PREFIX + part
     package = distribution.replace("-", "_")
-    _check_new(options.kind, part, package)
+    _check_new(registry, options.kind, part, package)
     target = Path(distribution) if options.output is None else user_path(options.output)
     _check_free(target)
     names = {
@@ -84,9 +84,9 @@ def _part(name: str) -> str:
     return part
 
 
-def _check_new(kind: str, part: str, package: str) -> None:
+def _check_new(registry: Registry, kind: str, part: str, package: str) -> None:
     """Raise ``DataError`` where a part of that name is registered, or a package of that name can be imported."""
-    claims = get_registry().parts.get((kind, part), [])
+    claims = registry.parts.get((kind, part), [])
     if claims:
         raise DataError(f"NAME: {kind} {part!r} is there already, by {claims[0].owner}", "choose another name")
     if importlib.util.find_spec(package) is not None:

@@ -17,6 +17,6 @@ def command(options: NewPluginOptions) -> None:
     """
     from gptfl.api.new_plugin import new_plugin_with
 
-    result = new_plugin_with(options)
+    result = new_plugin_with(options, console.registry())
     console.say(f"{result.path}: {result.kind} {result.part}, {', '.join(result.files)}")
     console.say(f"next: cd {shlex.quote(str(result.path))}, python -m pytest, then pip install --editable .")

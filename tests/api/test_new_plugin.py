@@ -14,6 +14,7 @@ from gptfl.api.new_plugin import NewPlugin, new_plugin_with
 from gptfl.cli.main import run
 from gptfl.errors import DataError, ResourceError, UsageError
 from gptfl.options.new_plugin import KINDS, NewPluginOptions
+from gptfl.plugins.registry import get_registry
 
 Write = Callable[..., NewPlugin]
 
@@ -22,7 +23,7 @@ Write = Callable[..., NewPlugin]
 def write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Write:
     """Write a plugin, in an empty folder unless told elsewhere."""
     monkeypatch.chdir(tmp_path)
-    return lambda name="my-own", **options: new_plugin_with(NewPluginOptions(name=name, **options))
+    return lambda name="my-own", **options: new_plugin_with(NewPluginOptions(name=name, **options), get_registry())
 
 
 def python(*arguments: str, cwd: Path, paths: tuple[Path, ...] = ()) -> subprocess.CompletedProcess[str]:
