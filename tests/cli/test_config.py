@@ -25,6 +25,7 @@ NEEDED: dict[str, tuple[str, ...]] = {
     "apply": ("--data", "rows.jsonl"),
     "check": ("new.jsonl",),
     "inspect": ("x.h5",),
+    "new-plugin": ("letters",),
     "export": ("--to", "out"),
 }
 WORDS = {
@@ -49,6 +50,7 @@ WORDS = {
     "demo": "--workspace here --runs 4 --pool 48",
     "inspect": "--examples --json --max-length 9 --loss-on last",
     "export": "--format csv",
+    "new-plugin": "--kind encoder --output there",
     "plugins": "--json",
 }
 

@@ -15,6 +15,7 @@ from gptfl.options import (
     evaluation,
     influence,
     interchange,
+    new_plugin,
     recording,
     report,
     simulation,
@@ -32,6 +33,7 @@ COMMANDS = (
         apply.ApplyOptions,
         check.CheckOptions,
         report.ReportOptions,
+        new_plugin.NewPluginOptions,
     ),
     *(common.InspectOptions, common.UnlockOptions, common.PluginsOptions, common.DemoOptions),
 )
