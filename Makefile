@@ -12,12 +12,13 @@ PLUGINS := $(sort $(patsubst %/pyproject.toml,%,$(wildcard plugins/*/pyproject.t
 INPUTS := pyproject.toml constraints.txt $(PLUGINS:%=%/pyproject.toml)
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: help demo test test-kernels install dev clean
+.PHONY: help demo test test-kernels docs install dev clean
 
 help:
 	@echo "make demo          install gptfl into $(VENV) and run the whole tour on a tiny model"
 	@echo "make test          install gptfl with its development tools and run the tests"
 	@echo "make test-kernels  run the numeric tests once more, with other matrix kernels than the processor's own"
+	@echo "make docs          build the documentation as a site into build/site, with its own tools alone"
 	@echo "make install       only install gptfl and its bundled plugins into $(VENV)"
 	@echo "make clean         remove $(VENV) and what the tools cache"
 
@@ -30,6 +31,11 @@ test: dev
 # The tests that compute with floating point once more, on other kernels and with other threads: see tests/kernels.py.
 test-kernels: dev
 	env OMP_NUM_THREADS=2 OMP_WAIT_POLICY=passive $$($(BIN)/python -m tests.kernels) $(TEST) -m numeric
+
+# A link that leads nowhere, and a page that the site's menu lacks, fail. NO_MKDOCS_2_WARNING: without mkdocs-material's notice.
+docs: $(VENV)/.docs
+	env NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
+	@echo "for search, serve it: $(BIN)/python -m http.server --bind 127.0.0.1 --directory build/site"
 
 # A stamp is newer than everything it was made from, so a second `make` installs nothing.
 install: $(VENV)/.installed
@@ -44,6 +50,10 @@ $(VENV)/.installed: $(VENV)/.created $(INPUTS)
 
 $(VENV)/.dev: $(VENV)/.installed
 	$(PIP) install --constraint constraints.txt --group dev
+	@touch $@
+
+$(VENV)/.docs: $(VENV)/.created pyproject.toml constraints.txt
+	$(PIP) install --constraint constraints.txt --group docs
 	@touch $@
 
 # The interpreter is checked first; pip is brought to a version that knows dependency groups.

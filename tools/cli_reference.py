@@ -1,6 +1,7 @@
 """Writes docs/cli.md from the commands themselves: ``python tools/cli_reference.py``."""
 
 import inspect
+import re
 from pathlib import Path
 from typing import Any
 
@@ -59,7 +60,7 @@ def row(parameter: Any) -> str:
     else:
         names = ", ".join(f"`{name}`" for name in (*parameter.opts, *parameter.secondary_opts))
         if parameter.metavar:
-            names += " " + parameter.metavar.replace("|", "\\|")
+            names += " " + re.sub(r"([|\[])", r"\\\1", parameter.metavar)
     text = (parameter.help or "").replace("|", "\\|")
     if getattr(parameter, "required", False):
         return f"| {names} | {text} Required. |"

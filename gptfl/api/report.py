@@ -20,12 +20,13 @@ from gptfl.influence.matrix import influence_matrix
 from gptfl.influence.near_duplicates import near_duplicates
 from gptfl.influence.rank import InfluenceRequest, rankings_of
 from gptfl.influence.suspects import suspects_by
-from gptfl.influence.targets import MEAN, influence_target
+from gptfl.influence.targets import CLOSED_FORM, MEAN, influence_target
 from gptfl.options.base import make
 from gptfl.options.common import InputOptions
 from gptfl.options.evaluation import CompareOptions
 from gptfl.options.report import ReportOptions
 from gptfl.options.signature import takes
+from gptfl.plugins.optional import TellsInfluence
 from gptfl.recording.recording import OpenedRecording, choose_metric, open_recording
 from gptfl.report.page.content import LEVEL, HeldOutRuns, PageParts, shown_path
 from gptfl.report.page.render import write_page
@@ -42,8 +43,8 @@ T = TypeVar("T")
 ENOUGH_HELD_OUT = 6
 """With fewer held-out runs than this, the comparison of a page is over folds."""
 FOLDS = 5
-ORDERS, FDR = 4, 0.1
-"""In how many orders influence is simulated where it isn't told directly, and the false discovery rate of verdicts."""
+ORDERS = 4
+"""In so many orders influence is simulated where it isn't told directly."""
 SUBSETS = 12
 """So many saved subsets, the latest, are offered."""
 
@@ -196,10 +197,10 @@ def _tried(make_: Callable[[], T]) -> tuple[T | None, str]:
 
 
 def _request(source: FittedSimulator, options: ReportOptions) -> InfluenceRequest:
-    """Influence on the mean of the test examples, as ``gptfl rank`` tells it unless told otherwise."""
+    """Influence on the mean of the test examples, held as the switches are: others take the steps of a row left out."""
     subject = influence_target(MEAN, source.recording.dynamics)
-    features = options.inputs.features
-    return InfluenceRequest(subject, None, None, features, ORDERS, options.seed, fdr=FDR, absent=True)
+    how = CLOSED_FORM if isinstance(source.named.estimator, TellsInfluence) else None
+    return InfluenceRequest(subject, how, None, options.inputs.features, ORDERS, options.seed)
 
 
 def _held_out(source: FittedSimulator) -> HeldOutRuns:

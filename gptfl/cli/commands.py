@@ -34,6 +34,7 @@ COMMANDS: Mapping[str, str] = {
     "inspect": "Show what a gptfl file holds, or with --data what is understood of data of your own.",
     "unlock": "Make a file readable again that another program had open to write when it was killed.",
     "export": "Write a recording in the layout of the released recordings, or as tables for other tools.",
+    "new-plugin": "Write a small plugin to start from: a package with an entry point, an example that works, and tests that pass.",
     "plugins": "List every task, encoder, metric, estimator and executor, who provides it, and what is broken.",
 }
 """The first line of each command's help, so that ``gptfl --help`` loads none of them."""

@@ -1,6 +1,5 @@
 """The effect of each training example on each test example, with its spread, in an order in which like stands by like."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,15 +9,11 @@ from gptfl.core import Progress, silent
 from gptfl.errors import DataError
 from gptfl.features.vectors import blocks
 from gptfl.influence.closed_form import checked_influence, vectors_of
-from gptfl.influence.removal import has_removal, removal
-from gptfl.influence.targets import InfluenceTarget
 from gptfl.options.common import File
 from gptfl.plugins.optional import InfluencesTests, TellsInfluence
 from gptfl.simulation.forms import SummedForm
 from gptfl.simulation.simulator import FittedSimulator
 
-MOST_REMOVED = 50_000
-"""Effects as if a row were not there take a posterior of each test example: for at most so many pairs."""
 MOST_CELLS = 400_000
 """A matrix has at most so many cells: of larger pools, the rows of the greatest effects."""
 
@@ -56,16 +51,8 @@ def influence_matrix(
     sign = 1.0 if source.metric.higher_is_better else -1.0
     spread = None
     if isinstance(estimator, TellsInfluence) and not source.scope.sides:
-        pairs = len(source.scope.pool) * len(source.scope.test)
-        targets = [InfluenceTarget(f"test:{one.id}", np.array([place])) for place, one in enumerate(source.scope.test)]
-        if pairs <= MOST_REMOVED and all(has_removal(source, target) for target in targets):
-            what = (
-                "having an example in the pool, at the last recorded step, every other row seen as often as without it"
-            )
-            mean, spread = _as_if_absent(source, targets, features, progress)
-        else:
-            what = "seeing an example once more in place of the average one, at the last recorded step"
-            mean, spread = _closed_form(source, estimator, features, progress)
+        what = "seeing an example once more in place of the average one, at the last recorded step"
+        mean, spread = _closed_form(source, estimator, features, progress)
     elif isinstance(estimator, InfluencesTests) and not source.scope.sides:
         what, mean = "an example, to first order and in the estimator's own unit", np.asarray(estimator.influence())
     elif summed is not None:
@@ -92,19 +79,6 @@ def _closed_form(
             )
             progress("influence", stop, pool, f"on {tests} test examples")
     return mean, spread
-
-
-def _as_if_absent(
-    source: FittedSimulator, targets: Sequence[InfluenceTarget], features: File, progress: Progress
-) -> tuple[Float[np.ndarray, "pool test"], Float[np.ndarray, "pool test"]]:
-    """Each test example's column by itself, as ``gptfl rank --on test:ID`` tells it."""
-    found = []
-    for place, target in enumerate(targets, start=1):
-        found.append(removal(source, target, features, silent))
-        progress("influence", place, len(targets), f"{source.found.estimator}, --how remove")
-    return np.stack([one.influence for one in found], axis=1), np.stack(
-        [np.zeros(len(one.influence)) if one.spread is None else one.spread for one in found], axis=1
-    )
 
 
 def ordered_by_likeness(

@@ -15,8 +15,9 @@ from tests.api.ranked import DYNAMICS, IDS, POOL, TEST, TESTS, use_kin, write
 
 
 @pytest.fixture(autouse=True)
-def registry(monkeypatch):
-    use_kin(monkeypatch)
+def registry():
+    with use_kin():
+        yield
 
 
 @pytest.fixture

@@ -26,6 +26,7 @@ NEEDED: dict[str, tuple[str, ...]] = {
     "check": ("new.jsonl",),
     "doctor": ("train.jsonl", "eval.jsonl", "--model", "tiny"),
     "inspect": ("x.h5",),
+    "new-plugin": ("letters",),
     "export": ("--to", "out"),
 }
 WORDS = {
@@ -51,6 +52,7 @@ WORDS = {
     "demo": "--workspace here --runs 4 --pool 48",
     "inspect": "--examples --json --max-length 9 --loss-on last",
     "export": "--format csv",
+    "new-plugin": "--kind encoder --output there",
     "plugins": "--json",
 }
 

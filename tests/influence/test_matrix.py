@@ -12,8 +12,7 @@ def test_a_cell_is_what_rank_says_of_that_test_example(space):
     simulator = gptfl.open_simulator(workspace=space)
     found = influence_matrix(simulator.opened, None)
     for test in (0, 5):
-        one = simulator.influence(on=f"test:test-{test}").rankings[0]
-        assert one.how == "remove"
+        one = simulator.influence(on=f"test:test-{test}", how="closed-form").rankings[0]
         np.testing.assert_allclose(found.mean[:, test], one.influence, rtol=1e-9, atol=1e-12)
         np.testing.assert_allclose(1.6448536 * found.spread[:, test], (one.high - one.low) / 2, rtol=1e-6)
     assert sorted(found.rows) == list(range(24))

@@ -16,6 +16,7 @@ from gptfl.options import (
     evaluation,
     influence,
     interchange,
+    new_plugin,
     recording,
     report,
     simulation,
@@ -34,6 +35,7 @@ COMMANDS = (
         check.CheckOptions,
         report.ReportOptions,
         doctor.DoctorOptions,
+        new_plugin.NewPluginOptions,
     ),
     *(common.InspectOptions, common.UnlockOptions, common.PluginsOptions, common.DemoOptions),
 )

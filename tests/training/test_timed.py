@@ -40,9 +40,14 @@ def test_ctrl_c_ends_the_wait() -> None:
         os.kill(os.getpid(), signal.SIGINT)
         release.wait()
 
-    with pytest.raises(KeyboardInterrupt):
-        split_in_time(interrupt, 20, "T")
-    release.set()
+    # A process that a shell has put into the background begins with the signal ignored.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            split_in_time(interrupt, 20, "T")
+    finally:
+        signal.signal(signal.SIGINT, before)
+        release.set()
 
 
 def test_an_expression_that_tries_all_ways_is_refused_without_a_word_of_rust(capfd: pytest.CaptureFixture[str]) -> None:

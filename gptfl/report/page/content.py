@@ -133,10 +133,10 @@ def _cut(text: str) -> str:
 
 
 def _influence(ranking: Ranking) -> dict[str, Any]:
-    """Influences on the mean, their order, and verdicts where there are some: 1 helpful, -1 harmful, 0 can't tell."""
+    """Influences on the mean, their order, and where intervals are known 1, -1 or 0 where they hold 0."""
     verdict = None
-    if ranking.verdicts is not None:
-        verdict = np.where(ranking.verdicts.decided, np.sign(ranking.verdicts.sign), 0).astype(int).tolist()
+    if ranking.low is not None and ranking.high is not None:
+        verdict = ((ranking.low > 0).astype(int) - (ranking.high < 0).astype(int)).tolist()
     mean = [float(f"{one:.6g}") for one in ranking.influence]
     return {"mean": mean, "order": ranking.order, "verdict": verdict}
 
@@ -163,8 +163,7 @@ def _suspect(one: Suspect, parts: PageParts) -> dict[str, Any]:
     if ranking is not None and ranking.low is not None and ranking.high is not None:
         scale = NumberScale.of(ranking.influence)
         low, high = float(ranking.low[one.row]), float(ranking.high[one.row])
-        verdict = "" if ranking.verdicts is None else f" ({ranking.verdicts.of(one.row)})"
-        why.append(f"90 % interval of its influence on the mean: {scale.span(low, high)}{verdict}")
+        why.append(f"90 % interval of its influence on the mean: {scale.span(low, high)}")
     near = [parts.pool[b if a == one.row else a] for a, b, _ in parts.duplicates if one.row in (a, b)]
     other = [example.id for example in near if example.target.strip() != parts.pool[one.row].target.strip()]
     if other:

@@ -163,7 +163,7 @@ class Explorer {
       "div",
       { class: `example ${this.on[row] ? "" : "off"}` },
       element("label", { for: `row-${row}`, title: example.id }, box, element("span", { class: "short" }, example.short || example.id)),
-      influence === null ? null : element("span", { class: `effect ${kind}`, title: { helps: "helps the mean", harms: "harms the mean", open: "can't tell whether it helps or harms" }[kind] }, signed(influence, 2)),
+      influence === null ? null : element("span", { class: `effect ${kind}`, title: { helps: "does more for the mean than the average row", harms: "does less for the mean than the average row", open: "can't tell from the average row" }[kind] }, signed(influence, 2)),
       element("button", { type: "button", class: "more", "aria-label": `text of ${example.id}`, onclick: () => this.page.showExample(row) }, "…"),
     );
   }

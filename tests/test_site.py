@@ -1,0 +1,101 @@
+"""The documentation builds as a site, strictly, and nothing on it is fetched from elsewhere."""
+
+import importlib.util
+import os
+import re
+import subprocess
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+import gptfl
+import gptfl.plugins
+from gptfl import testing
+from gptfl.cli.commands import COMMANDS
+
+ROOT = Path(__file__).parents[1]
+TOOLS = ("mkdocs", "material", "mkdocstrings", "mkdocstrings_handlers")
+LOADED = {"script": "src", "img": "src", "iframe": "src", "source": "src", "link": "href"}
+"""What a browser fetches by itself, and where it reads from where."""
+ELSEWHERE = re.compile(r"(?:[a-z]+:)?//", re.IGNORECASE)
+
+
+class Fetched(HTMLParser):
+    """Collects the addresses that a page makes a browser fetch."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        address = dict(attrs).get(LOADED.get(tag, ""))
+        if address:
+            self.found.append(address)
+
+
+def fetched(html: str) -> list[str]:
+    reader = Fetched()
+    reader.feed(html)
+    return reader.found
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The site, built as ``make docs`` does."""
+    missing = [name for name in TOOLS if importlib.util.find_spec(name) is None]
+    if missing:
+        pytest.skip(f"{', '.join(missing)} not installed (pip install --group docs)")
+    folder = tmp_path_factory.mktemp("site")
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(folder)]
+    environment = {**os.environ, "NO_MKDOCS_2_WARNING": "1"}
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+def test_every_page_is_there_and_can_be_searched(site: Path) -> None:
+    pages = {path.name for path in site.glob("*.html")}
+    assert pages == {"404.html", *(path.with_suffix(".html").name for path in (ROOT / "docs").glob("*.md"))}
+    assert (site / "repository" / "plugins" / "gptfl-tracin" / "index.html").is_file()
+    assert "what each source or class of rows does" in (site / "search" / "search_index.json").read_text("utf-8")
+
+
+def test_every_public_name_is_documented(site: Path) -> None:
+    for page, modules in {"python": (gptfl,), "python-plugins": (gptfl.plugins, testing)}.items():
+        html = (site / f"{page}.html").read_text("utf-8")
+        for module in modules:
+            lacking = [name for name in module.__all__ if f'id="{module.__name__}.{name}"' not in html]
+            assert lacking == []
+    assert "Tell the influence of every training example" in (site / "python.html").read_text("utf-8")
+
+
+def test_nothing_is_fetched_from_elsewhere(site: Path) -> None:
+    pages = {path: fetched(path.read_text("utf-8")) for path in site.rglob("*.html")}
+    assert any(pages.values())
+    for path, addresses in pages.items():
+        assert [one for one in addresses if ELSEWHERE.match(one)] == [], path
+    for path in site.rglob("*.css"):
+        assert re.findall(r"(?:url\(|@import)\s*[\"']?(?:[a-z]+:)?//", path.read_text("utf-8")) == [], path
+
+
+def test_a_link_of_the_pages_outside_leads_where_it_did(site: Path) -> None:
+    changes = (site / "repository" / "CHANGELOG.html").read_text("utf-8")
+    assert 'href="../ranking.html#new-rows"' in changes
+    page = (site / "baselines.html").read_text("utf-8")
+    assert 'href="repository/plugins/gptfl-tracin/index.html"' in page
+
+
+def test_what_is_fetched_would_be_found() -> None:
+    html = '<link rel=stylesheet href="//a.b/c.css"><script src="x.js"></script><a href="https://d.e">f</a>'
+    assert fetched(html) == ["//a.b/c.css", "x.js"]
+
+
+def test_the_front_page_names_commands_that_there_are() -> None:
+    page = (ROOT / "docs" / "index.md").read_text("utf-8")
+    named = set(re.findall(r"`gptfl ([a-z-]+)", page))
+    assert named <= set(COMMANDS)
+    # Those that only serve others, or are parts of a study.
+    beside = {"featurize", "fit", "demo", "unlock", "export", "relabel-study", "select-study", "sweep"}
+    assert set(COMMANDS) - named <= beside
