@@ -23,7 +23,8 @@ from gptfl.core.texts import written_id
 from gptfl.errors import DataError
 from gptfl.features.featurize import featurize_with
 from gptfl.influence.cleaning import CLEANING
-from gptfl.influence.patch import patch_places, patch_table
+from gptfl.influence.patch import held_against_the_average, patch_places, patch_table
+from gptfl.influence.targets import CLOSED_FORM
 from gptfl.influence.verdicts import HARMFUL
 from gptfl.interchange.apply_rows import apply_with
 from gptfl.interruption import leaving
@@ -267,15 +268,18 @@ class _Road:
         return Simulator(simulator.path, dynamics=path, features=vectors.path, workspace=root), skill, lds
 
     def _patch(self, simulator: Simulator) -> tuple[tuple[str, ...], Path]:
-        """The rows known to harm and suspicious besides, most suspicious first, and the table that they are written to."""
+        """The rows worse than the average row and suspicious besides, most suspicious first, and the table that they are written to."""
         with self.stage("rank") as describe:
-            ranked = simulator.influence("mean", fdr=self.options.fdr, progress=self.progress)
+            plain = simulator.influence("mean", how=CLOSED_FORM, progress=self.progress)
+            ranked = held_against_the_average(plain, simulator.opened, self.options.fdr, progress=self.progress)
             cleaned = simulator.influence("mean", fdr=self.options.fdr, purpose=CLEANING, progress=self.progress)
             places = patch_places(ranked, cleaned, self.options.share)
             ids = tuple(ranked.pool[place].id for place in places)
             verdicts = ranked.rankings[0].verdicts
             harmful = 0 if verdicts is None else verdicts.count(HARMFUL)
-            describe(f"{harmful} of {len(ranked.pool)} rows known to harm, {len(ids)} of them in the patch")
+            describe(
+                f"{harmful} of {len(ranked.pool)} rows clearly worse than the average row, {len(ids)} of them in the patch"
+            )
         table = self.space.root / "patch.csv"
         if ids:
             with written_whole(table) as part:

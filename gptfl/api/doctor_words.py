@@ -46,7 +46,7 @@ def verdict_of(metric: str, rows: int, paired: Mapping[str, Any] | None, fdr: fl
     """
     if not rows:
         return (
-            f"Nothing is proposed: no row is known to harm at a false discovery rate of {fdr:g} and suspicious besides; the "
+            f"Nothing is proposed: no row is clearly worse than the average row at a false discovery rate of {fdr:g} and suspicious besides; the "
             "report lists the most suspicious ones to read."
         )
     left = "1 row" if rows == 1 else f"{rows} rows"

@@ -2,12 +2,42 @@
 
 import csv
 import io
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
 
+from gptfl.core import Progress, silent
+from gptfl.influence.closed_form import on_target
 from gptfl.influence.ranking import RankResult
-from gptfl.influence.verdicts import HARMFUL
+from gptfl.influence.targets import MEAN, influence_target
+from gptfl.influence.verdicts import HARMFUL, Verdicts, decide, false_sign_rates
+from gptfl.options.common import File
+from gptfl.simulation.simulator import FittedSimulator
+
+
+def held_against_the_average(
+    ranked: RankResult, source: FittedSimulator, fdr: float, features: File = None, progress: Progress = silent
+) -> RankResult:
+    """A ranking in closed form with verdicts: which rows do more or less for the mean than the average row.
+
+    That is the question where the other rows take the steps of those left out, as in the trainings that verify a patch.
+
+    Args:
+        ranked: by ``source``, on the mean of the test examples, in closed form.
+        source: the simulator.
+        fdr: the false discovery rate of the verdicts, between 0 and 1.
+        features: those that it was fitted on, by default looked for in the workspace.
+        progress: called along the way.
+
+    Raises as ``closed_form`` does.
+    """
+    tests = influence_target(MEAN, source.recording.dynamics).tests
+    assert tests is not None
+    mean, spread, _ = on_target(source, tests, features, progress)
+    rates = false_sign_rates(mean, spread)
+    verdicts = Verdicts(fdr, np.sign(mean), rates, decide(rates, fdr))
+    return replace(ranked, rankings=(replace(ranked.rankings[0], verdicts=verdicts), *ranked.rankings[1:]))
 
 
 def patch_places(ranked: RankResult, cleaned: RankResult, share: float) -> list[int]:

@@ -96,5 +96,7 @@ def test_the_verdict_says_what_pairs_show() -> None:
     assert verdict_of("loss", 1, {**paired, "verdict": "not clear"}, 0.1, folder).startswith(
         "Read the 1 row of the patch"
     )
-    assert verdict_of("loss", 0, None, 0.1, None).startswith("Nothing is proposed: no row is known to harm")
+    assert verdict_of("loss", 0, None, 0.1, None).startswith(
+        "Nothing is proposed: no row is clearly worse than the average row"
+    )
     assert verdict_of("loss", 3, None, 0.1, folder).startswith("Not verified")

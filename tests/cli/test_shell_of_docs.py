@@ -94,6 +94,7 @@ ROADS = (
 STUDY = Road("docs/tutorial.md", ("1. Record six runs", "2. Make features and fit"), alone=True)
 NOT_HERE = {
     "docs/chat.md": "tests/cli/test_chat_road.py goes that road",
+    "docs/doctor.md": "tests/cli/test_doctor.py goes that road",
     "docs/writing-plugins.md": "tests/test_docs_plugins.py runs it",
     "docs/fidelity.md": "measured with SmolLM2 on data of the Hub",
     "docs/reproduction.md": "measured with SmolLM2 on data of the Hub",
@@ -109,6 +110,9 @@ NOT_HERE = {
 """Pages whose commands are run elsewhere, or can't be here."""
 LINES_NOT_HERE = {
     "gptfl rank --estimator tracin-cp --estimator gptfluence --harmful": "of a recording with --gradients, as under Flipped labels",
+    "gptfl simulate --drop worst.csv": "tests/api/test_simulate.py leaves rows out, tests/store/test_id_tables.py reads the table",
+    "gptfl verify --drop harmful.csv": "tests/api/test_verify.py trains such pairs",
+    "gptfl verify --subset mine.txt --against theirs.txt --orders 6": "tests/api/test_verify.py trains such pairs",
 }
 
 

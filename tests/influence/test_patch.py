@@ -1,15 +1,18 @@
-"""The rows of a patch: known to harm, suspicious, and few."""
+"""The rows of a patch: worse than the average row, suspicious, and few."""
 
 import csv
 import io
 from dataclasses import replace
 from pathlib import Path
+from statistics import NormalDist
 
 import numpy as np
 import pytest
 
+import gptfl
 from gptfl.core import MetricInfo
-from gptfl.influence.patch import patch_places, patch_table
+from gptfl.influence.closed_form import on_target
+from gptfl.influence.patch import held_against_the_average, patch_places, patch_table
 from gptfl.influence.ranking import Ranking, RankResult
 from gptfl.influence.verdicts import Verdicts
 from gptfl.store.id_files import read_ids
@@ -50,3 +53,19 @@ def test_the_table_says_why_and_is_a_file_of_ids(tmp_path: Path) -> None:
     assert float(rows[1]["influence"]) == pytest.approx(-0.9)
     assert {row["verdict"] for row in rows} == {"harmful"}
     assert [one.id for one in read_ids(path, {one.id for one in POOL})] == [POOL[4].id, POOL[8].id]
+
+
+def test_verdicts_against_the_average_row_are_of_the_closed_form(space: Path) -> None:
+    gptfl.fit("exposure-gp", workspace=space)
+    simulator = gptfl.open_simulator(workspace=space)
+    ranked = simulator.influence("mean", how="closed-form")
+    found = held_against_the_average(ranked, simulator.opened, 0.1).rankings[0]
+    mean, spread, _ = on_target(simulator.opened, np.arange(8), None, lambda *_: None)
+    assert found.verdicts is not None
+    np.testing.assert_allclose(found.influence, ranked.rankings[0].influence)
+    wrong = np.array([NormalDist().cdf(-abs(one) / sure) for one, sure in zip(mean, spread, strict=True)])
+    np.testing.assert_allclose(found.verdicts.wrong_sign, wrong, atol=1e-6)
+    decided = wrong[found.verdicts.decided]
+    assert len(decided) > 0
+    assert decided.mean() <= 0.1
+    assert {found.verdicts.of(place) for place in np.flatnonzero(found.verdicts.decided & (mean < 0))} == {"harmful"}
