@@ -111,8 +111,8 @@ NOT_HERE = {
 LINES_NOT_HERE = {
     "gptfl rank --estimator tracin-cp --estimator gptfluence --harmful": "of a recording with --gradients, as under Flipped labels",
     "gptfl simulate --drop worst.csv": "tests/api/test_simulate.py leaves rows out, tests/store/test_id_tables.py reads the table",
-    "gptfl verify --drop harmful.csv": "tests/api/test_verify.py trains such pairs",
-    "gptfl verify --subset mine.txt --against theirs.txt --orders 6": "tests/api/test_verify.py trains such pairs",
+    "gptfl verify --drop harmful.csv": "tests/evaluation/test_paired.py trains such pairs",
+    "gptfl verify --subset mine.txt --against theirs.txt --orders 6": "tests/evaluation/test_paired.py trains such pairs",
 }
 
 
