@@ -15,6 +15,7 @@ from gptfl.estimators.clock import Places
 from gptfl.estimators.exposure_gp.binary import likely, probability
 from gptfl.estimators.exposure_gp.calibration import Calibration
 from gptfl.estimators.exposure_gp.conditioning import conditioned
+from gptfl.estimators.exposure_gp.gradient_prior import lone_pair
 from gptfl.estimators.exposure_gp.influences import Influences
 from gptfl.estimators.exposure_gp.inputs import Sources, sources_of
 from gptfl.estimators.exposure_gp.intervals import (
@@ -125,13 +126,26 @@ class ExposureGp(Influences):
         self.model_.interval_scale = self.calibration_.interval_scale
         self.reach_ = self.calibration_.reach(LEVELS)
         self.steps_ = recorded.steps
-        self.notes_ += self.calibration_.doubts(self.name)
+        self.notes_ += self.calibration_.doubts(self.name) + self._lone_pair(data)
         if not (self.model_.knows_width or self.model_.binary):
             self.notes_ += (
                 f"{self.name}: the {len(recorded.values)} runs to fit don't differ in what they saw or in what was "
                 "recorded, and nothing says how far others may: predictions have no intervals",
             )
         return self
+
+    def _lone_pair(self, data: FitData) -> tuple[str, ...]:
+        """A line where one pair of examples outweighs all others in what gradients say."""
+        found = lone_pair(self.model_.examples.expected, self.model_.hyper.scales)
+        if found is None:
+            return ()
+        train, test, times = found
+        return (
+            f"{self.name}: gradients say {times:.2g} times as much of {data.pool[train].id!r} on {data.test[test].id!r} as of "
+            "a usual pair, more than of all others together: the optimiser had hardly seen some of its weights, and divides "
+            "by next to nothing there. Don't trust influences and predictions that rest on it; train longer or at a larger "
+            "--lr, or fit with --set prior=false",
+        )
 
     def _links(self, data: FitData, recorded: RecordedRuns) -> list[Link]:
         """The scales to try. Raises ``DataError`` for one that the metric doesn't allow."""

@@ -1,6 +1,6 @@
 """What gradients predict, to first order, of what training on one example does to another."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,6 +9,8 @@ from jaxtyping import Float, Int
 from gptfl.estimators.exposure_gp.accumulation import Vectors
 
 KINDS = ("raw", "preconditioned")
+LONE, FEWEST_PAIRS = 0.5, 20
+"""A pair that has more than this share of the sum of squares stands alone, where there are more pairs than so many."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,3 +85,20 @@ class PriorProducts:
             if len(one.points) > 1:
                 found.append(Vectors(one.points[-1:], one.rows[-1:]))
         return tuple(found)
+
+
+def lone_pair(expected: Sequence[Vectors], scales: Float[np.ndarray, " way"]) -> tuple[int, int, float] | None:
+    """The pair of a training and a test example of which first order says more than of all others together.
+
+    In one of the ways of telling it that the model goes by (a scale above 0), at one of its points: more than half of the
+    sum of squares. With it, how many times as large it is as the median. None where there is no such pair.
+    """
+    for one, scale in zip(expected, scales, strict=True):
+        if scale <= 0.0:
+            continue
+        for rows in np.abs(one.rows.astype(np.float64)):
+            largest = float(rows.max(initial=0.0))
+            if rows.size > FEWEST_PAIRS and largest**2 > LONE * float((rows**2).sum()):
+                train, test = np.unravel_index(int(rows.argmax()), rows.shape)
+                return int(train), int(test), largest / max(float(np.median(rows)), 1e-300)
+    return None

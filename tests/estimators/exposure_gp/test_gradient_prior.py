@@ -9,8 +9,9 @@ from gptfl.core import (
     FeatureSet,
 )
 from gptfl.estimators.baselines import MeanRun
+from gptfl.estimators.exposure_gp.accumulation import Vectors
 from gptfl.estimators.exposure_gp.estimator import ExposureGp
-from gptfl.estimators.exposure_gp.gradient_prior import PriorProducts
+from gptfl.estimators.exposure_gp.gradient_prior import PriorProducts, lone_pair
 from tests.estimators.exposure_gp.worlds import (
     POOL,
     TEST,
@@ -167,3 +168,18 @@ def test_products_are_left_out_without_vectors_that_could_stand_in_for_them():
     both = replace(products, preconditioned=products.raw, self_preconditioned=products.self_raw)
     fitted = ExposureGp().fit(replace(exact(world(runs=8)[0])[1], gradients=both))
     assert fitted.model_.products.kinds.keys() == {"raw"}
+
+
+def test_a_pair_that_outweighs_all_others_is_found_where_it_counts():
+    random = np.random.default_rng(0)
+    rows = random.normal(size=(2, 6, 5)).astype(np.float32)
+    rows[1, 4, 2] = -1e4
+    plain, odd = (
+        Vectors(np.array([0, 8]), random.normal(size=(2, 6, 5)).astype(np.float32)),
+        Vectors(np.array([0, 8]), rows),
+    )
+    train, test, times = lone_pair([plain, odd], np.array([1.0, 0.5]))
+    assert (train, test) == (4, 2)
+    assert times == pytest.approx(1e4 / np.median(np.abs(rows[1])))
+    assert lone_pair([plain, odd], np.array([1.0, 0.0])) is None, "what the model doesn't go by"
+    assert lone_pair([plain], np.array([1.0])) is None
