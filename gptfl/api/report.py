@@ -263,9 +263,7 @@ def _saved_subsets(recording: OpenedRecording) -> dict[str, Int[np.ndarray, " su
     """The subsets that gptfl select saved in the workspace, the latest first; what can't be read is none."""
     pool = ExampleIndex(recording.dynamics.pool)
     found: dict[str, Int[np.ndarray, " subset"]] = {}
-    root = recording.workspace.root
-    files = sorted(root.glob("*.txt"), key=lambda one: (-one.stat().st_mtime_ns, one.name)) if root.is_dir() else []
-    for path in files[:SUBSETS]:
+    for path in _latest(recording.workspace.root, "*.txt")[:SUBSETS]:
         try:
             found[path.stem] = pool.select(path, "--subset")
         except GptflError:
@@ -275,13 +273,18 @@ def _saved_subsets(recording: OpenedRecording) -> dict[str, Int[np.ndarray, " su
 
 def _verifications(recording: OpenedRecording, dynamics: Dynamics, metric: str) -> list[Mapping[str, Any]]:
     """What earlier ``gptfl verify`` of this recording came to, the latest first."""
-    root = recording.workspace.root
     found: list[Mapping[str, Any]] = []
-    for path in sorted(root.glob("*.verified.json"), key=lambda one: (-one.stat().st_mtime_ns, one.name)):
+    for path in _latest(recording.workspace.root, "*.verified.json"):
         known = read_verification(path)
         if known is not None and known["recording"] == recording.path.name and known["metric"] == metric:
             found.append({"title": f"Verified: {known['what']}", "words": _verified(known)})
     return found
+
+
+def _latest(root: Path, pattern: str) -> list[Path]:
+    """The plain files of a folder that match, the latest first: neither links that lead nowhere, nor pipes that wait."""
+    files = [path for path in root.glob(pattern) if path.is_file()]
+    return sorted(files, key=lambda one: (-one.stat().st_mtime_ns, one.name))
 
 
 def _verified(known: Mapping[str, Any]) -> str:

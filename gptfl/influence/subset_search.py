@@ -99,8 +99,7 @@ def improve_by_swaps(
     """The influence, with a note on what the swaps came to, and the subset after them.
 
     They start from the subset chosen by utility, or from a random one where that is predicted to be better. A subset is
-    as
-    good as ``PredictedGain`` says, whose costs are ``cautious`` standard deviations of every member's influence and
+    as good as ``PredictedGain`` says, whose costs are ``cautious`` standard deviations of every member's influence and
     ``penalty`` times every member's similarity to the member most like it.
 
     Args:

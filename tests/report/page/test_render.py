@@ -1,6 +1,7 @@
 """What a page holds as text; test_browser.py looks at it in a browser."""
 
 import json
+import os
 import re
 from html.parser import HTMLParser
 
@@ -108,3 +109,13 @@ def test_a_verification_is_shown(hostile):
     assert (
         "predicted a mean loss of 1.5 (-0.5 from the average recorded run), and the training gave 1.25 (-0.75)" in text
     )
+
+
+def test_a_subset_that_was_saved_is_offered_and_what_is_no_file_is_passed_over(hostile):
+    (hostile / "mine.txt").write_text("train-3\ntrain-1\n", encoding="utf-8")
+    (hostile / "notes.txt").write_text("not an id\n", encoding="utf-8")
+    (hostile / "gone.txt").symlink_to(hostile / "nowhere.txt")
+    (hostile / "gone.verified.json").symlink_to(hostile / "nowhere.json")
+    os.mkfifo(hostile / "pipe.txt")
+    made = gptfl.write_report(workspace=hostile, no_comparison=True)
+    assert Scripts(made.path.read_text(encoding="utf-8")).data["subsets"] == [{"name": "mine", "rows": [3, 1]}]
