@@ -1,12 +1,13 @@
 """What an estimator learns from, what it is asked, and what it answers."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int
 
+from gptfl.core.blocked_rows import BlockedRows, chosen
 from gptfl.core.examples import Example, examples_fingerprint
 from gptfl.core.gradients import GradientProducts
 from gptfl.core.runs import MetricInfo, Run
@@ -15,7 +16,11 @@ from gptfl.core.values import Progress, fingerprint, silent
 
 @dataclass(frozen=True, slots=True)
 class FeatureSet:
-    """One vector for each pool and test example; ``kind`` says what they are (embedding, gradient)."""
+    """One vector for each pool and test example; ``kind`` says what they are (embedding, gradient).
+
+    ``train`` is ``BlockedRows`` where a pool has more than fit into memory; only estimators whose tag ``blocks`` is true
+    are given that.
+    """
 
     train: Float[np.ndarray, "pool d"]
     test: Float[np.ndarray, "test d"]
@@ -36,12 +41,27 @@ class Features:
     examples: str
     sets: Mapping[str, FeatureSet]
     seconds: float | None = None
+    _known: list[str] = field(default_factory=list, init=False, repr=False, compare=False)
+    """The fingerprint, once it was computed."""
 
     @property
     def fingerprint(self) -> str:
         """Fingerprint of the encoder, the examples and every vector."""
-        arrays = [x for name in sorted(self.sets) for x in (name, self.sets[name].train, self.sets[name].test)]
-        return fingerprint(self.encoder, dict(self.identity), self.examples, *arrays)
+        if not self._known:
+            arrays = [x for name in sorted(self.sets) for x in (name, self.sets[name].train, self.sets[name].test)]
+            self._known.append(fingerprint(self.encoder, dict(self.identity), self.examples, *arrays))
+        return self._known[0]
+
+    @property
+    def in_blocks(self) -> bool:
+        """Whether the pool's vectors are read some at a time."""
+        return any(isinstance(one.train, BlockedRows) for one in self.sets.values())
+
+    def in_memory(self) -> "Features":
+        """The same with all vectors in memory."""
+        if not self.in_blocks:
+            return self
+        return replace(self, sets={name: replace(one, train=np.asarray(one.train)) for name, one in self.sets.items()})
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,6 +215,7 @@ def features_at(
         test_rows: the row in ``features`` of each example of ``test``.
     """
     sets = {
-        name: FeatureSet(one.train[pool_rows], one.test[test_rows], one.kind) for name, one in features.sets.items()
+        name: FeatureSet(chosen(one.train, pool_rows), one.test[test_rows], one.kind)
+        for name, one in features.sets.items()
     }
     return Features(features.encoder, features.identity, examples_fingerprint(pool, test), sets)

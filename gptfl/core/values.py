@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from gptfl.core.blocked_rows import BlockedRows
 from gptfl.errors import DataError, UsageError
 
 _ENCODE = json.JSONEncoder(sort_keys=True, ensure_ascii=False).encode
@@ -79,6 +80,10 @@ def fingerprint(*parts: object) -> str:
             digest.update(f"{part.dtype.str}{part.shape}".encode())
             for block in part.blocks:
                 digest.update(np.ascontiguousarray(block).tobytes())
+        elif isinstance(part, BlockedRows):
+            digest.update(f"{part.dtype.str}{part.shape}".encode())
+            for _, block in part.blocks():
+                digest.update(np.ascontiguousarray(block).data)
         elif isinstance(part, np.ndarray):
             array = np.ascontiguousarray(part)
             digest.update(f"{array.dtype.str}{array.shape}".encode())

@@ -11,10 +11,13 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from gptfl.core import Blocks, Dynamics, Features, FeatureSet, fingerprint
+from gptfl.core.blocked_rows import row_blocks
 from gptfl.errors import DataError
 from gptfl.store import files, hdf5
 from gptfl.store.deferred import check_unchanged
 from gptfl.store.kinds import FEATURES
+from gptfl.store.large_files import create_large
+from gptfl.store.stored_rows import stored_rows
 
 
 def write_features(
@@ -32,18 +35,35 @@ def write_features(
     """
     _check_shapes(features, pool_digests, test_digests, str(path))
     inputs = {"examples": features.examples}
+    if sum(one.train.size for one in features.sets.values()) >= LARGE:
+        with create_large(path, FEATURES, settings=features.identity, inputs=inputs) as large:
+            _put_about(large.file, features, pool_digests, test_digests)
+            for name, group in _put_sets(large.file, features):
+                train = features.sets[name].train
+                large.put_rows(group, "train", train.shape, train.dtype, (block for _, block in row_blocks(train)))
+        return
     with files.create(path, FEATURES, settings=features.identity, inputs=inputs) as file:
-        hdf5.put_word(file, "encoder", features.encoder)
-        hdf5.put_seconds(file, features.seconds)
-        rows = file.create_group("rows")
-        hdf5.put_lines(rows, "pool", list(pool_digests))
-        hdf5.put_lines(rows, "test", list(test_digests))
-        sets = file.create_group("sets")
-        for name, features_set in features.sets.items():
-            group = sets.create_group(hdf5.encode_name(name))
-            hdf5.put_word(group, "kind", features_set.kind)
-            hdf5.put_array(group, "train", features_set.train)
-            hdf5.put_array(group, "test", features_set.test)
+        _put_about(file, features, pool_digests, test_digests)
+        for name, group in _put_sets(file, features):
+            hdf5.put_array(group, "train", np.asarray(features.sets[name].train))
+
+
+def _put_about(file: h5py.File, features: Features, pool: Sequence[str], test: Sequence[str]) -> None:
+    hdf5.put_word(file, "encoder", features.encoder)
+    hdf5.put_seconds(file, features.seconds)
+    rows = file.create_group("rows")
+    hdf5.put_lines(rows, "pool", list(pool))
+    hdf5.put_lines(rows, "test", list(test))
+
+
+def _put_sets(file: h5py.File, features: Features) -> Iterator[tuple[str, h5py.Group]]:
+    """The name and the group of each set, with all but the vectors of the pool."""
+    sets = file.create_group("sets")
+    for name, one in features.sets.items():
+        group = sets.create_group(hdf5.encode_name(name))
+        hdf5.put_word(group, "kind", one.kind)
+        yield name, group
+        hdf5.put_array(group, "test", one.test)
 
 
 def read_features(path: Path) -> Features:
@@ -52,15 +72,22 @@ def read_features(path: Path) -> Features:
 
 
 def read_feature_rows(path: Path) -> tuple[Features, tuple[str, ...], tuple[str, ...]]:
-    """Read features and the digests of the pool's and the test examples' rows (empty where not kept)."""
-    with files.open_file(path, FEATURES) as file:
+    """Read features and the digests of the pool's and the test examples' rows (empty where not kept).
+
+    The pool's vectors stay in the file where they are ``LARGE``: they are ``BlockedRows`` then.
+    """
+    with files.open_file(path, FEATURES, max_bytes=files.whole(path)) as file:
         header = files.header_of(file)
         group = hdf5.get_group(file, "sets")
+        large = _pool_numbers(group) >= LARGE
         sets = {}
         for name in hdf5.names_in(group):
             one = hdf5.get_group(group, name)
-            train, test = hdf5.get_array(one, "train", 2, "f"), hdf5.get_array(one, "test", 2, "f")
-            sets[name] = FeatureSet(train, test, hdf5.get_word(one, "kind"))
+            if large:
+                train = stored_rows(path, hdf5.get_dataset(one, "train", 2, "f"))
+            else:
+                train = hdf5.get_array(one, "train", 2, "f")
+            sets[name] = FeatureSet(train, hdf5.get_array(one, "test", 2, "f"), hdf5.get_word(one, "kind"))
         rows = hdf5.get_group(file, "rows")
         pool_digests, test_digests = (tuple(hdf5.get_lines(rows, part, texts=True)) for part in ("pool", "test"))
         encoder, seconds = hdf5.get_word(file, "encoder"), hdf5.get_seconds(file)
@@ -69,10 +96,21 @@ def read_feature_rows(path: Path) -> tuple[Features, tuple[str, ...], tuple[str,
     return features, pool_digests, test_digests
 
 
+LARGE = 2**25
+"""Vectors of a pool that are so many numbers or more lie unpacked in their file, and are read some at a time."""
 LARGEST = 1e15
 """A number of a vector is no larger: the squares of those that are would soon leave what a float can hold."""
 BLOCK_BYTES = 2**24
 """So much of an open file is in memory at once."""
+
+
+def _pool_numbers(sets: h5py.Group) -> int:
+    """How many numbers the vectors of the pool are in all sets of an open file."""
+    found = 0
+    for name in hdf5.names_in(sets):
+        rows, width = (*hdf5.get_shape(hdf5.get_group(sets, name), "train", "f"), 0, 0)[:2]
+        found += rows * width
+    return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +159,7 @@ def open_features(path: Path, dynamics: Dynamics) -> Iterator[FeatureReader]:
 
     Raises ``DataError`` as ``read_features`` and ``check_features`` do.
     """
-    with files.open_file(path, FEATURES) as file:
+    with files.open_file(path, FEATURES, max_bytes=files.whole(path)) as file:
         header = files.header_of(file)
         group = hdf5.get_group(file, "sets")
         sides: dict[str, dict[str, h5py.Dataset]] = {"train": {}, "test": {}}
@@ -154,7 +192,8 @@ def check_features(features: Features, dynamics: Dynamics, path: Path) -> None:
 def check_numbers(features: Features, path: Path) -> None:
     """Raise ``DataError`` for vectors that nothing can be computed with."""
     for name, one in features.sets.items():
-        for vectors in (one.train, one.test):
+        blocks = (block for vectors in (one.train, one.test) for _, block in row_blocks(vectors))
+        for vectors in blocks:
             # A narrow float can't hold the limit itself.
             if not (np.abs(vectors) <= min(LARGEST, float(np.finfo(vectors.dtype).max))).all():
                 raise DataError(

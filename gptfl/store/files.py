@@ -24,6 +24,7 @@ from gptfl.store.deferred import check_unchanged, raise_deferred
 from gptfl.store.durable import cannot_write, part_of, put_in_place
 from gptfl.store.kinds import KINDS
 from gptfl.store.marks import SIGNATURE, is_marked
+from gptfl.store.memory import PagedMemory
 from gptfl.store.safety import (
     MAX_BYTES,
     Sizes,
@@ -72,13 +73,25 @@ def create(path: Path, kind: str, *, settings: Mapping[str, Any], inputs: Mappin
     Raises ``ResourceError`` if it can't be written; a file of that name is then untouched.
     """
     with _saved(path, b"", "w", kind) as file:
-        hdf5.put_word(file, "kind", kind)
-        hdf5.put_number(file, "format_version", KINDS[kind].format_version)
-        hdf5.put_word(file, "created", datetime.now(UTC).isoformat(timespec="seconds"))
-        hdf5.put_text(file, "settings", dict(settings))
-        hdf5.put_text(file, "inputs", dict(inputs))
-        hdf5.put_text(file, "versions", library_versions())
+        put_header(file, kind, settings, inputs)
         yield file
+
+
+def put_header(file: h5py.File, kind: str, settings: Mapping[str, Any], inputs: Mapping[str, str]) -> None:
+    """Let a new file say what it is.
+
+    Args:
+        file: open to write.
+        kind: what it holds, one of ``KINDS``.
+        settings: by which it was made; small values of JSON.
+        inputs: fingerprints of what it was made from, by name.
+    """
+    hdf5.put_word(file, "kind", kind)
+    hdf5.put_number(file, "format_version", KINDS[kind].format_version)
+    hdf5.put_word(file, "created", datetime.now(UTC).isoformat(timespec="seconds"))
+    hdf5.put_text(file, "settings", dict(settings))
+    hdf5.put_text(file, "inputs", dict(inputs))
+    hdf5.put_text(file, "versions", library_versions())
 
 
 @contextmanager
@@ -129,14 +142,22 @@ def open_file(
         yield file
 
 
+def whole(path: Path) -> int:
+    """How many bytes a file may unpack to whose large arrays are read some rows at a time: as many as it takes."""
+    try:
+        return max(MAX_BYTES, path.stat().st_size)
+    except OSError:
+        return MAX_BYTES
+
+
 @contextmanager
-def opened_file(path: Path, place: Path | hdf5.Memory, mode: str) -> Iterator[h5py.File]:
+def opened_file(path: Path, place: Path | hdf5.Memory | PagedMemory, mode: str) -> Iterator[h5py.File]:
     """The file at a place, on disk or in memory, that ``path`` is the name of."""
     try:
         file = h5py.File(
             str(place) if isinstance(place, Path) else place,
             mode,
-            **({"libver": _LIBVER} if isinstance(place, hdf5.Memory) else {"locking": False}),
+            **({"locking": False} if isinstance(place, Path) else {"libver": _LIBVER}),
         )
     except (OSError, RuntimeError, ValueError) as error:
         raise _unreadable(path, error) from error

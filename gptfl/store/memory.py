@@ -2,7 +2,9 @@
 
 import io
 import os
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote, unquote_to_bytes
 
 import h5py
@@ -20,6 +22,89 @@ class Memory(io.BytesIO):
     def __repr__(self) -> str:
         # h5py calls a file in memory by this, in ASCII.
         return _MEMORY + quote(os.fsencode(self.path))
+
+
+class PagedMemory(io.RawIOBase):
+    """The same for a file with large holes: memory is taken by what was written alone."""
+
+    _PAGE = 2**16
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self.path = path
+        self._pages: dict[int, bytearray] = {}
+        self._written: list[tuple[int, int]] = []
+        self._place = self._size = 0
+
+    def __repr__(self) -> str:
+        return _MEMORY + quote(os.fsencode(self.path))
+
+    def readable(self) -> bool:
+        """It can be read."""
+        return True
+
+    def writable(self) -> bool:
+        """It can be written to."""
+        return True
+
+    def seekable(self) -> bool:
+        """It has places."""
+        return True
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        """Go to a place, which may lie beyond the end."""
+        self._place = offset + {io.SEEK_SET: 0, io.SEEK_CUR: self._place, io.SEEK_END: self._size}[whence]
+        return self._place
+
+    def tell(self) -> int:
+        """The place it is at."""
+        return self._place
+
+    def truncate(self, size: int | None = None) -> int:
+        """Make it as long; what is new reads as zeros."""
+        self._size = self._place if size is None else size
+        return self._size
+
+    def readinto(self, room: Any) -> int:
+        """Fill ``room`` from the present place on, as far as the file goes."""
+        view = memoryview(room).cast("B")
+        count = max(0, min(len(view), self._size - self._place))
+        for start, stop, page, at in self._pieces(count):
+            held = self._pages.get(page)
+            view[start:stop] = bytes(stop - start) if held is None else held[at : at + stop - start]
+        self._place += count
+        return count
+
+    def write(self, data: Any) -> int:
+        """Write at the present place."""
+        view = memoryview(data).cast("B")
+        self._written.append((self._place, self._place + len(view)))
+        for start, stop, page, at in self._pieces(len(view)):
+            self._pages.setdefault(page, bytearray(self._PAGE))[at : at + stop - start] = view[start:stop]
+        self._place += len(view)
+        self._size = max(self._size, self._place)
+        return len(view)
+
+    def parts(self) -> Iterator[tuple[int, bytes]]:
+        """What was written, and no byte of a hole: each part with its place."""
+        place = 0
+        for start, stop in sorted(self._written):
+            start, stop = max(start, place), min(stop, self._size)
+            if start < stop:
+                self.seek(start)
+                data = bytearray(stop - start)
+                self.readinto(data)
+                yield start, bytes(data)
+                place = stop
+
+    def _pieces(self, count: int) -> Iterator[tuple[int, int, int, int]]:
+        """Where so many bytes from the present place on begin and end, by page: the page's number, and the place in it."""
+        done = 0
+        while done < count:
+            page, at = divmod(self._place + done, self._PAGE)
+            stop = min(count, done + self._PAGE - at)
+            yield done, stop, page, at
+            done = stop
 
 
 def path_of(group: h5py.Group) -> Path:

@@ -1,0 +1,119 @@
+"""Rows of vectors that are too many for memory, read some at a time."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float, Int
+
+BLOCK_BYTES = 2**24
+"""So many bytes of rows are in memory at once, whoever reads them."""
+
+
+class BlockedRows(ABC):
+    """An array of two axes whose rows are read when they are asked for: a slice, or places in any order.
+
+    What needs all of it at once gets it through ``numpy.asarray``, at the price of its whole size.
+    """
+
+    shape: tuple[int, int]
+    dtype: np.dtype[Any]
+    ndim = 2
+
+    @abstractmethod
+    def read(self, start: int, stop: int) -> Float[np.ndarray, "row d"]:
+        """Rows ``start`` to ``stop``, both within the array."""
+
+    @abstractmethod
+    def take(self, places: Int[np.ndarray, " row"]) -> Float[np.ndarray, "row d"]:
+        """The rows at ascending places, each at most once."""
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    @property
+    def size(self) -> int:
+        """How many numbers there are."""
+        return self.shape[0] * self.shape[1]
+
+    @property
+    def nbytes(self) -> int:
+        """How many bytes all rows take."""
+        return self.size * self.dtype.itemsize
+
+    def __getitem__(self, key: "slice | Int[np.ndarray, ' row']") -> Float[np.ndarray, "row d"]:
+        if isinstance(key, slice):
+            start, stop, step = key.indices(len(self))
+            if step == 1:
+                return self.read(start, max(start, stop))
+            return self[np.arange(start, stop, step)]
+        places = np.asarray(key)
+        if places.ndim != 1 or places.dtype.kind not in "iub":
+            raise TypeError("rows are taken by a slice or an array of whole numbers")
+        if places.dtype.kind == "b":
+            places = np.flatnonzero(places)
+        if len(places) and not (-len(self) <= places.min() and places.max() < len(self)):
+            raise IndexError(f"row {places.max()} of {len(self)}")
+        distinct, back = np.unique(np.where(places < 0, places + len(self), places), return_inverse=True)
+        return self.take(distinct)[back]
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        if copy is False:
+            raise ValueError("rows that lie in a file can't be had without a copy")
+        return self.read(0, len(self)).astype(self.dtype if dtype is None else dtype, copy=False)
+
+    def blocks(self, count: int | None = None) -> Iterator[tuple[int, Float[np.ndarray, "row d"]]]:
+        """All rows in order, some at a time, each time with the place of the first.
+
+        Args:
+            count: how many rows at a time; None for as many as fit into ``BLOCK_BYTES``.
+        """
+        count = count or rows_at_once(self.shape[1] * self.dtype.itemsize)
+        for start in range(0, len(self), count):
+            yield start, self.read(start, min(start + count, len(self)))
+
+
+class ChosenRows(BlockedRows):
+    """Some rows of others, in ascending order of their places."""
+
+    def __init__(self, rows: BlockedRows, places: Int[np.ndarray, " kept"]) -> None:
+        self.rows, self.places = rows, places
+        self.shape, self.dtype = (len(places), rows.shape[1]), rows.dtype
+
+    def read(self, start: int, stop: int) -> Float[np.ndarray, "row d"]:
+        """Rows ``start`` to ``stop`` of those chosen."""
+        return self.rows.take(self.places[start:stop])
+
+    def take(self, places: Int[np.ndarray, " row"]) -> Float[np.ndarray, "row d"]:
+        """The rows at ascending places among those chosen."""
+        return self.rows.take(self.places[places])
+
+
+def chosen(rows: Float[np.ndarray, "row d"], places: Int[np.ndarray, " kept"]) -> Float[np.ndarray, "kept d"]:
+    """The rows at ascending places; of ``BlockedRows``, again ``BlockedRows``."""
+    if not isinstance(rows, BlockedRows):
+        return rows[places]
+    return rows if len(places) == len(rows) else ChosenRows(rows, places)  # type: ignore[return-value]
+
+
+def rows_at_once(width: int) -> int:
+    """How many rows of so many bytes fit into ``BLOCK_BYTES``, at least one."""
+    return max(1, BLOCK_BYTES // max(1, width))
+
+
+def row_blocks(
+    rows: "Float[np.ndarray, 'row d'] | BlockedRows", count: int | None = None
+) -> Iterator[tuple[int, Float[np.ndarray, "block d"]]]:
+    """The rows of an array in memory or out of it, some at a time, each time with the place of the first.
+
+    Args:
+        rows: all of them.
+        count: how many at a time; None for as many as fit into ``BLOCK_BYTES``.
+    """
+    if isinstance(rows, BlockedRows):
+        yield from rows.blocks(count)
+        return
+    count = count or rows_at_once(rows.shape[1] * rows.dtype.itemsize)
+    for start in range(0, len(rows), count):
+        yield start, rows[start : start + count]

@@ -1,0 +1,116 @@
+"""Files whose arrays are too large for memory: what describes them is made in memory, their values go straight to the disk.
+
+HDF5 doesn't recover from a full disk, so that it never writes to one here: it lays out a file in which the large arrays
+have their places and no values, and plain writes put these there, as they do all the rest.
+"""
+
+import hashlib
+import io
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+import h5py
+import numpy as np
+
+from gptfl.errors import DataError
+from gptfl.interruption import uninterrupted
+from gptfl.store import digests
+from gptfl.store.durable import cannot_write, part_of, put_in_place
+from gptfl.store.files import opened_file, put_header
+from gptfl.store.links import encode_name
+from gptfl.store.memory import PagedMemory
+from gptfl.store.safety import check_contents, numbers
+
+
+@dataclass(frozen=True, slots=True)
+class LargeFile:
+    """A file that is being made; ``file`` takes what is small, by the functions of ``hdf5``."""
+
+    file: h5py.File
+    disk: IO[bytes]
+
+    def put_rows(
+        self, group: h5py.Group, name: str, shape: tuple[int, int], dtype: np.dtype[Any], blocks: Iterable[np.ndarray]
+    ) -> None:
+        """Keep an array whose rows come in consecutive blocks, unpacked and in one piece.
+
+        Args:
+            group: where it goes.
+            name: what it is called there.
+            shape: rows and columns.
+            dtype: of its numbers.
+            blocks: all rows, in order.
+
+        Raises ``DataError`` for other than numbers and ``OSError`` where the disk is full.
+        """
+        numbers(np.empty(0, dtype), name)
+        with uninterrupted():
+            dataset = _laid_out(group, name, shape, dtype)
+        place, rows = dataset.get_offset(), 0
+        digest = hashlib.blake2b(f"{dtype.str}{tuple(shape)}".encode(), digest_size=16)
+        for block in blocks:
+            data = np.ascontiguousarray(block, dtype).reshape(-1).view(np.uint8).data
+            digest.update(data)
+            if shape[0] * shape[1]:
+                self.disk.seek(place)
+                self.disk.write(data)
+                place += len(data)
+            rows += len(block)
+        if rows != shape[0]:
+            raise DataError(f"{name} has {rows} rows and not {shape[0]}", "give as many as there are examples")
+        with uninterrupted():
+            digests.put(dataset, digest.hexdigest())
+
+
+def _laid_out(group: h5py.Group, name: str, shape: tuple[int, int], dtype: np.dtype[Any]) -> h5py.h5d.DatasetID:
+    plan = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+    plan.set_layout(h5py.h5d.CONTIGUOUS)
+    plan.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
+    plan.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
+    plan.set_obj_track_times(False)
+    kind = h5py.h5t.py_create(dtype, logical=True)
+    return h5py.h5d.create(group.id, encode_name(name).encode(), kind, h5py.h5s.create_simple(shape), dcpl=plan)
+
+
+@contextmanager
+def create_large(
+    path: Path, kind: str, *, settings: Mapping[str, Any], inputs: Mapping[str, str]
+) -> Iterator[LargeFile]:
+    """A new file to fill, which takes its name, whole, when the block ends without an exception.
+
+    Args:
+        path: of the file.
+        kind: what it holds, one of ``KINDS``.
+        settings: by which it was made; small values of JSON.
+        inputs: fingerprints of what it was made from, by name.
+
+    Raises ``ResourceError`` if it can't be written; a file of that name is then untouched.
+    """
+    path = Path(path)
+    try:
+        with part_of(path) as part:
+            with part.open("r+b") as disk:
+                memory = PagedMemory(path)
+                with opened_file(path, memory, "w") as file:
+                    with uninterrupted():
+                        put_header(file, kind, settings, inputs)
+                    yield LargeFile(file, disk)
+                    with uninterrupted():
+                        digests.seal_new(file)
+                        digests.seal(file)
+                        file.flush()
+                        size = file.id.get_filesize()
+                        check_contents(file, path, size, max_bytes=size, bounded=False)
+                for place, part_of_file in memory.parts():
+                    disk.seek(place)
+                    disk.write(part_of_file)
+                disk.truncate(memory.seek(0, io.SEEK_END))
+                disk.flush()
+                os.fsync(disk.fileno())
+            put_in_place(part, path)
+    except OSError as error:
+        raise cannot_write(path, error) from error
