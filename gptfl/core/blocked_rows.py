@@ -93,8 +93,13 @@ class ChosenRows(BlockedRows):
 def chosen(rows: Float[np.ndarray, "row d"], places: Int[np.ndarray, " kept"]) -> Float[np.ndarray, "kept d"]:
     """The rows at ascending places; of ``BlockedRows``, again ``BlockedRows``."""
     if not isinstance(rows, BlockedRows):
-        return rows[places]
-    return rows if len(places) == len(rows) else ChosenRows(rows, places)  # type: ignore[return-value]
+        return np.asarray(rows[places])
+    return rows if len(places) == len(rows) else as_array(ChosenRows(rows, places))
+
+
+def as_array(rows: BlockedRows) -> Float[np.ndarray, "row d"]:
+    """The same rows, for the type checker an array: who gets one where it may be either asks by ``isinstance``."""
+    return rows  # type: ignore[return-value]
 
 
 def rows_at_once(width: int) -> int:

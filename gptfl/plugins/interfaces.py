@@ -119,6 +119,7 @@ class EstimatorTags:
     ``one_run``: a single run to fit is enough; others get two or more.
     ``every_order``: it answers about the mean over all random orders (``Query.typical``), which asks that a prediction
     is linear in how often each example is seen at each step.
+    ``blocks``: ``fit`` takes the pool's vectors as ``BlockedRows`` where they are too many for memory; others get arrays.
     ``baseline_selector``: ``gptfl select-study`` also trains on the examples that it finds of greatest influence, unless
     other baselines are named.
 
@@ -137,9 +138,10 @@ class EstimatorTags:
     baseline_selector: bool = False
     one_run: bool = False
     every_order: bool = False
+    blocks: bool = False
 
     def __post_init__(self) -> None:
-        _check_switches(self, "blind", "oracle", "conditions", "baseline_selector", "one_run", "every_order")
+        _check_switches(self, "blind", "oracle", "conditions", "baseline_selector", "one_run", "every_order", "blocks")
         for name in ("requires", "takes", "unseen", "metrics", "ignores"):
             words = getattr(self, name)
             if words is None and name == "metrics":

@@ -6,7 +6,7 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 from jaxtyping import Float, Int
 
-from gptfl.core import Dynamics, Example, Progress, Query
+from gptfl.core import Dynamics, Example, Features, Progress, Query
 from gptfl.core.linear_form import LinearForm
 from gptfl.plugins.interfaces import Estimator
 
@@ -70,6 +70,23 @@ class KnowsSeconds(Protocol):
     """What an encoder may also have: what its vectors cost before they were asked for, None where that isn't known."""
 
     seconds: float | None
+
+
+@runtime_checkable
+class RefersToVectors(Protocol):
+    """What an estimator may also offer: its state may lack the vectors of the pool, which are given to it again."""
+
+    @property
+    def lacks_vectors(self) -> bool:
+        """Whether it was restored from a state without them."""
+        ...
+
+    def use_vectors(self, features: Features) -> None:
+        """Called after ``restore`` with the features that it was fitted to, whose pool may be ``BlockedRows``.
+
+        Raises ``DataError`` where they aren't.
+        """
+        ...
 
 
 @runtime_checkable

@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from gptfl.core import Blocks, Dynamics, Features, FeatureSet, fingerprint
-from gptfl.core.blocked_rows import row_blocks
+from gptfl.core.blocked_rows import as_array, row_blocks
 from gptfl.errors import DataError
 from gptfl.store import files, hdf5
 from gptfl.store.deferred import check_unchanged
@@ -84,7 +84,7 @@ def read_feature_rows(path: Path) -> tuple[Features, tuple[str, ...], tuple[str,
         for name in hdf5.names_in(group):
             one = hdf5.get_group(group, name)
             if large:
-                train = stored_rows(path, hdf5.get_dataset(one, "train", 2, "f"))
+                train = as_array(stored_rows(path, hdf5.get_dataset(one, "train", 2, "f")))
             else:
                 train = hdf5.get_array(one, "train", 2, "f")
             sets[name] = FeatureSet(train, hdf5.get_array(one, "test", 2, "f"), hdf5.get_word(one, "kind"))

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Int
 
-States = tuple[list[Float[np.ndarray, "run d"]], list[Float[np.ndarray, "run test"]]]
-"""Where runs have come to: in each source of effects, and as expected in each way."""
+from gptfl.estimators.exposure_gp.process import States
+
 Common = Callable[[int, list[Float[np.ndarray, "run test"]]], list[Float[np.ndarray, " test"]]]
 """What was expected of the runs fitted on average at a recorded step."""
 
@@ -84,7 +84,7 @@ class Between:
                         (expected, stop.common, left.common, right.common),
                     )
                 ]
-                yield Visit(2 * place + side, stop.row, (theirs[0], theirs[1]), stop.states)
+                yield Visit(2 * place + side, stop.row, (theirs[0], theirs[1]), (list(stop.states[0]), stop.states[1]))
 
     def blended(self, values: Float[np.ndarray, "run visit test"]) -> Float[np.ndarray, "run asked test"]:
         """The answers of each pair of visits, weighed."""
@@ -102,7 +102,7 @@ def _ahead(
 @dataclass(frozen=True, slots=True)
 class _Stop:
     row: int
-    states: States
+    states: tuple[list[Float[np.ndarray, "run d"]], list[Float[np.ndarray, "run test"]]]
     centres: list[Float[np.ndarray, " d"]]
     common: list[Float[np.ndarray, " test"]]
 
@@ -110,6 +110,6 @@ class _Stop:
 def _stops(fitted: Iterator[States], members: Sequence[Int[np.ndarray, " run"]], common: Common) -> Iterator[_Stop]:
     for row, (effects, expected) in enumerate(fitted):
         # The same arrays come each time.
-        kept = [one.copy() for one in effects], [one.copy() for one in expected]
+        kept = [np.array(one) for one in effects], [one.copy() for one in expected]
         centres = [one[members[row]].mean(axis=0) for one in kept[0]]
         yield _Stop(row, kept, centres, common(row, kept[1]))

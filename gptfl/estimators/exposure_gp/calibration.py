@@ -6,6 +6,7 @@ from functools import cached_property
 import numpy as np
 from jaxtyping import Float, Int
 
+from gptfl.estimators.exposure_gp.blocked_states import BlockedStates
 from gptfl.estimators.exposure_gp.conditioning import TRUST, LeftOut, right_width
 from gptfl.estimators.exposure_gp.model import ExposureModel
 from gptfl.estimators.exposure_gp.requests import RecordedRuns, RequestedRuns
@@ -133,12 +134,20 @@ class Calibration:
                 model.recorded.values[kept][:, rows],
                 model.pool,
             )
+            blocked = model.states if isinstance(model.states, BlockedStates) else None
+            came = None if blocked is None else blocked.came_to(out, kept, rows)
             other = ExposureModel(
-                recorded, model.sources, model.link, prior=model.prior, higher=model.higher, products=model.products
+                recorded,
+                model.sources,
+                model.link,
+                prior=model.prior,
+                higher=model.higher,
+                products=model.products,
+                read=None if blocked is None else blocked.read.of_runs(kept, rows),
             )
             other.fit_factors()
             centre = np.broadcast_to(other.centre, (len(out), *other.centre.shape))
-            look = other.look(runs.of(out), len(rows), RequestedRuns(np.arange(tests), centre))
+            look = other.look(runs.of(out), len(rows), RequestedRuns(np.arange(tests), centre), came=came)
             variance = np.maximum(look.signal + look.noise, 1e-300)
             apart = (model.even[out][:, rows] - look.mean) / np.sqrt(variance)
             # Where no other run has a value, there is nothing to predict from.

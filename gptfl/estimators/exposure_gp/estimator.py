@@ -6,7 +6,7 @@ from typing import Any, Self
 import numpy as np
 from jaxtyping import Float, Int
 
-from gptfl.core import FitData, Prediction, Query
+from gptfl.core import Features, FitData, Prediction, Query
 from gptfl.core.linear_form import LinearForm
 from gptfl.core.links import Link, allowed_links, link_of
 from gptfl.errors import DataError
@@ -15,9 +15,8 @@ from gptfl.estimators.clock import Places
 from gptfl.estimators.exposure_gp.binary import likely, probability
 from gptfl.estimators.exposure_gp.calibration import Calibration
 from gptfl.estimators.exposure_gp.conditioning import conditioned
-from gptfl.estimators.exposure_gp.gradient_prior import lone_pair
 from gptfl.estimators.exposure_gp.influences import Influences
-from gptfl.estimators.exposure_gp.inputs import Sources, sources_of
+from gptfl.estimators.exposure_gp.inputs import Sources, check_vectors, sources_of
 from gptfl.estimators.exposure_gp.intervals import (
     LEVELS,
     SURE,
@@ -30,11 +29,12 @@ from gptfl.estimators.exposure_gp.linear_form import linear_form
 from gptfl.estimators.exposure_gp.model import ExposureModel
 from gptfl.estimators.exposure_gp.predictions import novelty, view
 from gptfl.estimators.exposure_gp.questions import requested_of, train_of
+from gptfl.estimators.exposure_gp.read_once import ReadOnce
 from gptfl.estimators.exposure_gp.recipe_departure import departure
 from gptfl.estimators.exposure_gp.recorded import products_of, recorded_of
 from gptfl.estimators.exposure_gp.requests import RecordedRuns
 from gptfl.estimators.exposure_gp.single_fit import PREFIX, FittedSingleRun
-from gptfl.estimators.exposure_gp.state import errors_of, model_of, state_of
+from gptfl.estimators.exposure_gp.state import Elsewhere, errors_of, model_of, state_of
 from gptfl.estimators.threads import one_blas_thread
 from gptfl.plugins.interfaces import EstimatorTags
 from gptfl.plugins.settings import flag, one_of
@@ -88,6 +88,7 @@ class ExposureGp(Influences):
             prefers=("gradients", "answer-state", "minilm"),
             one_run=self.features and self.prior,
             every_order=True,
+            blocks=True,
         )
 
     def settings(self) -> Mapping[str, Any]:
@@ -110,14 +111,16 @@ class ExposureGp(Influences):
             products = products if products.kinds else None
         self.single_ = None
         if len(runs) == 1 and self.tags.one_run:
+            sources = sources.in_memory()
             self.single_ = FittedSingleRun.of(runs[0], data, sources, products)
             self.steps_, self.notes_ = self.single_.steps, self.single_.notes()
             return self
         recorded, self.notes_ = recorded_of(runs, data)
         # One after the other: each holds the runs on a scale of its own.
         higher = data.metric.higher_is_better
+        read = ReadOnce.of(recorded, sources) if sources.in_blocks else None
         models = (
-            ExposureModel(recorded, sources, link, prior=self.prior, higher=higher, products=products)
+            ExposureModel(recorded, sources, link, prior=self.prior, higher=higher, products=products, read=read)
             for link in self._links(data, recorded)
         )
         self.model_ = min(models, key=lambda model: model.evidence)
@@ -136,7 +139,7 @@ class ExposureGp(Influences):
 
     def _lone_pair(self, data: FitData) -> tuple[str, ...]:
         """A line where one pair of examples outweighs all others in what gradients say."""
-        found = lone_pair(self.model_.examples.expected, self.model_.hyper.scales)
+        found = self.model_.states.lone_pair(self.model_.hyper.scales)
         if found is None:
             return ()
         train, test, times = found
@@ -234,6 +237,21 @@ class ExposureGp(Influences):
         if self.single_ is not None:
             raise DataError("exposure-gp has no linear form where it was fitted to one run", "record a second one")
         return linear_form(self.model_, self.reach_, query, self.calibration_.begins_apart)
+
+    @property
+    def lacks_vectors(self) -> bool:
+        """Whether it was restored without the vectors of the pool."""
+        sets = self.model_.sources.sets.values() if self.single_ is None and hasattr(self, "model_") else ()
+        return any(isinstance(one.train, Elsewhere) for one in sets)
+
+    def use_vectors(self, features: Features) -> None:
+        """Take the vectors of the pool that it was fitted to. Raises ``DataError`` where they aren't of these examples."""
+        given = sources_of(features, self.model_.pool, self.model_.even.shape[2])
+        rows: Mapping[str, Any] = {name: one.train for name, one in given.sets.items()}
+        wrong = check_vectors(self.model_.sources, rows, np.arange(self.model_.pool))
+        if wrong is not None:
+            raise DataError(f"exposure-gp: {wrong}", "take the features that the simulator was fitted with")
+        self.model_.use_vectors(rows)
 
     def state(self) -> Mapping[str, np.ndarray]:
         """The runs fitted, the vectors, and the hyperparameters: a Gaussian process is its data."""

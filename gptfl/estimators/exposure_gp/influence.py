@@ -7,6 +7,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from gptfl.estimators.exposure_gp.accumulation import Vectors
+from gptfl.estimators.exposure_gp.curricula import RECENT
 from gptfl.estimators.exposure_gp.model import ExposureModel
 from gptfl.estimators.exposure_gp.target import TargetPosterior
 
@@ -57,34 +58,88 @@ def presentations(
         weights: of the test examples in each sum, shape ``[target, test]``.
     """
     step, _ = model.solved[-1]
-    own = np.where(places >= 0, places, model.pool)
     every, fitted_here = model.recorded.curricula.relative, places >= 0
     relative = np.ones(len(places)) if every is None else np.where(fitted_here, every[np.maximum(places, 0)], 1.0)
-    examples = model.examples_of(own, train, None, relative=None if every is None else relative)
-    effects = [_moved(model, *pair) for pair in zip(examples.effects, model.examples.effects, strict=True)]
+    moved = _moved_by(model, train, None if every is None else relative)
     rate = _rate(model)
-    sources = 2 if effects else 1
+    sources = 2 if moved.effects else 1
     cross, distance = np.zeros((sources, len(places), len(step.members))), np.zeros((sources, len(places)))
-    fitted = [state[step.members] for state in model.last_states()]
-    ours = fitted[0] - fitted[0].mean(axis=0)
+    ours = model.states.own_at_end(step.members, places[fitted_here])
     weight = model.hyper.weights[0] / step.units[0] * rate
     # The average example is a little of each: its share of every other's own effect.
-    cross[0, fitted_here] = weight * (ours[:, places[fitted_here]] * relative[fitted_here]).T
-    cross[0] -= weight * ours.mean(axis=1)
+    cross[0, fitted_here] = weight * (ours.columns * relative[fitted_here]).T
+    cross[0] -= weight * ours.mean
     square = relative**2
     distance[0] += weight * rate * (square - np.where(fitted_here, 2.0 * square - 1.0, -1.0) / model.pool)
     alone = OwnEffects(weight * rate, square, np.where(fitted_here, square, 0.0), model.pool)
     shared = []
-    for source, one in enumerate(effects, start=1):
-        ours = fitted[source] - fitted[source].mean(axis=0)
+    last = model.states.last()
+    next(last)
+    for source, (one, state) in enumerate(zip(moved.effects, last, strict=True), start=1):
+        fitted = np.asarray(state)[step.members]
         weight = model.hyper.weights[source] / step.units[source] * rate
-        cross[1] += weight * (one @ ours.T)
+        cross[1] += weight * (one @ (fitted - fitted.mean(axis=0)).T)
         distance[1] += weight * rate * (one**2).sum(axis=1)
         shared.append((weight * rate, one))
-    expected = np.zeros((len(places), len(weights)))
-    for scale, theirs, all_ours in zip(model.hyper.scales, examples.expected, model.examples.expected, strict=True):
-        expected += scale * rate * (_moved(model, (theirs, None), (all_ours, None)) @ weights.T)
+    expected = rate * _expected(model, moved, places, train, weights)
     return Presentations(cross, distance, expected, alone, tuple(shared))
+
+
+@dataclass(frozen=True, slots=True)
+class _Moved:
+    """How far a unit of exposure to each example moves a run, less the average of the pool fitted.
+
+    ``effects`` is in each source of effects that vectors tell, ``middles`` by the middle point of some paths alone.
+    """
+
+    effects: list[Float[np.ndarray, "example d"]]
+    middles: dict[int, Float[np.ndarray, "example d"]]
+
+
+def _moved_by(
+    model: ExposureModel,
+    train: Mapping[str, Float[np.ndarray, "example d"]],
+    relative: Float[np.ndarray, " example"] | None,
+) -> _Moved:
+    sources, means = model.sources, model.states.means
+    vectors = sources.vectors(train, relative)
+    effects = [_moved(model, one, mean) for one, mean in zip(vectors, means, strict=True)]
+    recent, middles = [], {}
+    for number, (points, one, mean) in enumerate(zip(sources.paths, vectors, means, strict=True)):
+        if points[-1][1] == sources.last:
+            recent = [_moved(model, one, mean, reach) for reach in RECENT]
+        if len(points) > 1 and sources.is_point(points[-1][1]):
+            middle = len(points) // 2
+            middles[number] = one.rows[middle] - mean[middle]
+    return _Moved(effects + recent, middles)
+
+
+def _expected(
+    model: ExposureModel,
+    moved: _Moved,
+    places: Int[np.ndarray, " example"],
+    train: Mapping[str, Float[np.ndarray, "example d"]],
+    weights: Float[np.ndarray, "target test"],
+) -> Float[np.ndarray, "example target"]:
+    """What gradients expect of a unit of step size on each example, in sums of the test examples."""
+    found = np.zeros((len(places), len(weights)))
+    states, sources, scales = model.states, model.sources, iter(model.hyper.scales)
+    if not model.prior:
+        return found
+    own, signed = np.where(places >= 0, places, model.pool), states.signed(model.hyper.factors)
+    known = states.known_ways(own, train, sources.test_sides, None, None)
+    for one, (_, mean) in zip(known, states.known_means, strict=True):
+        found += next(scales) * (_moved(model, one, mean) @ (signed * weights).T)
+    for number, points in enumerate(sources.paths):
+        last = points[-1][1]
+        if not sources.is_point(last):
+            continue
+        # Gradient times gradient: the test examples' are summed up first.
+        gradients = (signed * weights) @ np.asarray(sources.sets[last].test, dtype=np.float64)
+        found -= next(scales) * (moved.effects[number] @ gradients.T)
+        if number in moved.middles:
+            found -= next(scales) * (moved.middles[number] @ gradients.T)
+    return found
 
 
 def influence(
@@ -168,20 +223,19 @@ def first_order(
     """
     count = len(next(iter(parts.values())))
     factors, seen = np.full(count, model.hyper.factors[test]), np.full(count, -1)
-    examples = model.examples_of(np.arange(model.pool), train, parts, factors, seen)
+    examples = model.states.examples_of(np.arange(model.pool), train, parts, factors, seen)
     found = np.zeros((model.pool, count))
     for scale, one in zip(model.hyper.scales, examples.expected, strict=True):
-        found += scale * _rate(model) * _moved(model, (one, None), (one, None))
+        found += scale * _rate(model) * _moved(model, one, one.rows.mean(axis=1))
     return found
 
 
 def _moved(
-    model: ExposureModel, theirs: tuple[Vectors, float | None], ours: tuple[Vectors, float | None]
+    model: ExposureModel, theirs: Vectors, average: Float[np.ndarray, "point d"], reach: float | None = None
 ) -> Float[np.ndarray, "example d"]:
-    """How far a unit of exposure to each of their examples moves a run, less the average of ours."""
-    passing = _passing(model, *ours)
-    average = ours[0].rows.mean(axis=1)
-    return np.asarray(np.einsum("p,pnd->nd", passing, theirs[0].rows - average[:, None]))
+    """How far a unit of exposure to each of their examples moves a run, less the average of the pool fitted."""
+    passing = _passing(model, theirs, reach)
+    return np.asarray(np.einsum("p,pnd->nd", passing, theirs.rows - average[:, None]))
 
 
 def _rate(model: ExposureModel) -> float:

@@ -1,13 +1,14 @@
 """From named sets of feature vectors to what drives a Gaussian process over exposures."""
 
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from jaxtyping import Float, Int
 
 from gptfl.core import Features
+from gptfl.core.blocked_rows import BlockedRows, row_blocks
 from gptfl.errors import DataError
 from gptfl.estimators.exposure_gp.accumulation import Vectors
 from gptfl.estimators.exposure_gp.gradient_prior import PriorProducts
@@ -23,9 +24,9 @@ _SKETCHED = {"raw": ("raw",), "preconditioned": ("split", "preconditioned")}
 
 @dataclass(frozen=True, slots=True)
 class Sides:
-    """The vectors of one feature set: of training and of test examples."""
+    """The vectors of one feature set: of training and of test examples, the former in memory or not."""
 
-    train: Float[np.ndarray, "example d"]
+    train: Float[np.ndarray, "example d"] | BlockedRows
     test: Float[np.ndarray, "test d"]
     gradient: bool = False
 
@@ -45,10 +46,34 @@ class Sources:
     def of(cls, sets: Mapping[str, Sides]) -> "Sources":
         """Sources of the sets fitted, which set the centres."""
         centres = {
-            name: np.zeros(one.train.shape[1]) if _is_point(name, one) else one.train.mean(axis=0, dtype=np.float64)
+            name: np.zeros(one.train.shape[1]) if _is_point(name, one) else _mean(one.train)
             for name, one in sets.items()
         }
         return cls(sets, centres)
+
+    @property
+    def in_blocks(self) -> bool:
+        """Whether the pool's vectors are read some at a time."""
+        return any(isinstance(one.train, BlockedRows) for one in self.sets.values())
+
+    def in_memory(self) -> "Sources":
+        """The same with all vectors in memory."""
+        if not self.in_blocks:
+            return self
+        return replace(self, sets={name: replace(one, train=np.asarray(one.train)) for name, one in self.sets.items()})
+
+    def blocks_of(self, name: str) -> Iterator[tuple[int, Float[np.ndarray, "block d"]]]:
+        """The pool's vectors in one set, some at a time, each time with the place of the first."""
+        return row_blocks(self.sets[name].train)
+
+    def is_point(self, name: str) -> bool:
+        """Whether a set is a point of a path along a reference run, and no path by itself."""
+        return _is_point(name, self.sets[name])
+
+    @property
+    def ways(self) -> int:
+        """In how many ways the vectors tell first-order changes (``expected``)."""
+        return sum(1 + (len(points) > 1) for points in self.paths if self.is_point(points[-1][1]))
 
     @property
     def test_sides(self) -> dict[str, Float[np.ndarray, "test d"]]:
@@ -88,7 +113,7 @@ class Sources:
 
     def of_fitted(self, relative: Float[np.ndarray, " example"] | None = None) -> tuple[Vectors, ...]:
         """The vectors of the pool fitted."""
-        return self.vectors({name: one.train for name, one in self.sets.items()}, relative)
+        return self.vectors({name: np.asarray(one.train) for name, one in self.sets.items()}, relative)
 
     def recent(self, vectors: tuple[Vectors, ...]) -> Vectors | None:
         """The vectors along the path whose test gradients say how alike test examples are; None without gradients."""
@@ -172,11 +197,15 @@ class Sources:
         """Each fitted training example's gradient times itself at the end; None without gradients."""
         if self.last is None:
             return None
-        train = np.asarray(self.sets[self.last].train, dtype=np.float64)
         kind, _, step = self.last.partition("-")
         # What is divided on the pool's side alone has a plain other side.
         other = self.sets.get(f"raw-{step}") if kind == "preconditioned" else None
-        return np.asarray((train * (train if other is None else other.train)).sum(axis=1))
+        found = []
+        for start, block in self.blocks_of(self.last):
+            train = np.asarray(block, dtype=np.float64)
+            plain = train if other is None else other.train[start : start + len(train)]
+            found.append((train * plain).sum(axis=1))
+        return np.concatenate(found) if found else np.zeros(0)
 
     def test_vectors(self, test: Mapping[str, Float[np.ndarray, "test d"]]) -> Float[np.ndarray, "test d"] | None:
         """What says how alike test examples are: gradients at the end where there are any, else all sets together."""
@@ -197,7 +226,11 @@ def sources_of(features: Features | None, pool: int, test: int) -> Sources:
     if features is None:
         raise DataError("exposure-gp needs the examples' vectors", "run `gptfl featurize` first")
     sets = {
-        name: Sides(np.asarray(one.train), np.asarray(one.test), one.kind == "gradient")
+        name: Sides(
+            one.train if isinstance(one.train, BlockedRows) else np.asarray(one.train),
+            np.asarray(one.test),
+            one.kind == "gradient",
+        )
         for name, one in features.sets.items()
     }
     for name, one in sets.items():
@@ -207,9 +240,17 @@ def sources_of(features: Features | None, pool: int, test: int) -> Sources:
                 f"the recording has {pool} and {test}",
                 "featurize this recording",
             )
-        if not (np.isfinite(one.train).all() and np.isfinite(one.test).all()):
+        # Of what is read some rows at a time, it is found when that is done.
+        in_memory = () if isinstance(one.train, BlockedRows) else (one.train,)
+        if not all(np.isfinite(vectors).all() for vectors in (*in_memory, one.test)):
             raise DataError(f"feature set {name!r} holds numbers that aren't finite", "featurize again")
     return Sources.of(sets)
+
+
+def _mean(rows: Float[np.ndarray, "example d"] | BlockedRows) -> Float[np.ndarray, " d"]:
+    if not isinstance(rows, BlockedRows):
+        return np.asarray(rows.mean(axis=0, dtype=np.float64))
+    return np.asarray(sum(block.sum(axis=0, dtype=np.float64) for _, block in rows.blocks()) / max(len(rows), 1))
 
 
 def _is_point(name: str, sides: Sides) -> bool:

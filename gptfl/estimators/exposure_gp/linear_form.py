@@ -144,21 +144,21 @@ def _parts(
     steps, pool = model.recorded.steps, np.arange(model.pool)
     alone = np.broadcast_to(pool[:, None, None], (model.pool, len(rates), 1))
     ones = Curricula(alone, np.broadcast_to(rates, (model.pool, len(rates))), per=1)
-    theirs = states(ones, steps, model.examples, model.pool)
-    ours = states(model.recorded.curricula, steps, model.examples, model.pool)
+    theirs = states(ones, steps, model.states.examples, model.pool)
+    ours = states(model.recorded.curricula, steps, model.states.examples, model.pool)
     signal = model.hyper.similarity_share * np.maximum(model.kernel.values, 0.0) + (1.0 - model.hyper.similarity_share)
     outputs = model.kernel.vectors * signal
     for row, ((each, expected), (fitted, base)) in enumerate(zip(theirs, ours, strict=True)):
         step, posterior = model.solved[row]
         cross, products = np.zeros((model.pool, len(step.members))), np.zeros((model.pool, model.pool))
         for weight, unit, one, everyone in zip(model.hyper.weights, step.units, each, fitted, strict=True):
-            members = everyone[step.members]
+            members = np.asarray(everyone)[step.members]
             centre = members.mean(axis=0)
-            apart = one - weights[:, None] * centre
+            apart = np.asarray(one) - weights[:, None] * centre
             cross += weight / unit * (apart @ (members - centre).T)
             products += weight / unit * (apart @ apart.T)
         # An example alone is exposed to itself only: these products are a diagonal, which is no matter of few numbers.
-        own = model.hyper.weights[0] / step.units[0] * each[0].diagonal() ** 2
+        own = model.hyper.weights[0] / step.units[0] * np.asarray(each[0]).diagonal() ** 2
         products -= np.diag(own)
         effects = (posterior.strength * cross @ posterior.dual) @ outputs.T * step.size
         for scale, one, average in zip(model.hyper.scales, expected, base, strict=True):

@@ -8,24 +8,24 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from gptfl.core import MetricInfo, groups_of_batches
+from gptfl.core.blocked_rows import BlockedRows
 from gptfl.core.links import Link
-from gptfl.estimators.exposure_gp.accumulation import Vectors
 from gptfl.estimators.exposure_gp.between_steps import Between, at_rows
+from gptfl.estimators.exposure_gp.blocked_states import BlockedStates, CameTo, states_of
 from gptfl.estimators.exposure_gp.gradient_prior import PriorProducts
 from gptfl.estimators.exposure_gp.inference import Posterior, Shared
 from gptfl.estimators.exposure_gp.inputs import Sources, beside
 from gptfl.estimators.exposure_gp.process import (
     Curricula,
-    Examples,
     Hyper,
     SimilarityKernel,
     Step,
     choose,
-    states,
     steps_of,
 )
+from gptfl.estimators.exposure_gp.read_once import ReadOnce
 from gptfl.estimators.exposure_gp.recipe_departure import RecordedRecipe
-from gptfl.estimators.exposure_gp.repeats import first_of, near, repeats_of
+from gptfl.estimators.exposure_gp.repeats import Effect, first_of, near_runs, repeats_of, saw_the_same
 from gptfl.estimators.exposure_gp.requests import PosteriorPrediction, RecordedRuns, RequestedRuns
 from gptfl.estimators.exposure_gp.scale_factors import factors_of
 from gptfl.estimators.exposure_gp.spread import means, rows_that_move
@@ -52,6 +52,7 @@ class ExposureModel:
         interval_scale: float = 1.0,
         floor: bool = True,
         strengths: Float[np.ndarray, " recorded"] | None = None,
+        read: ReadOnce | None = None,
     ) -> None:
         """Learn from the runs recorded, unless ``hyper`` was learned before; ``higher`` values are better ones.
 
@@ -71,7 +72,7 @@ class ExposureModel:
         self.centre = means(self.even)
         self.slopes = link.slope(means(recorded.values))
         factors = np.ones(recorded.values.shape[2]) if hyper is None else hyper.factors
-        self.examples = self.examples_of(np.arange(self.pool), None, None, factors)
+        self.states = states_of(recorded, sources, products, factors, prior=prior, higher=higher, read=read)
         self.groups = groups_of_batches(list(recorded.curricula.batches))
         repeated = len(np.unique(self.groups)) < len(self.groups)
         self.lack = repeated if hyper is None else hyper.lack > 0.0
@@ -87,6 +88,11 @@ class ExposureModel:
                 hyper = replace(hyper, lack=shared_noise(steps, alone, hyper, self.kernel))
         self.hyper = hyper
 
+    def use_vectors(self, train: Mapping[str, BlockedRows | Float[np.ndarray, "example d"]]) -> None:
+        """Take the vectors of the pool fitted, where they were not kept with it; by the set's name."""
+        sets = {name: replace(one, train=train[name]) for name, one in self.sources.sets.items()}
+        self.sources = self.states.sources = replace(self.sources, sets=sets)
+
     @cached_property
     def recipe(self) -> RecordedRecipe:
         """How the runs fitted were trained."""
@@ -98,7 +104,7 @@ class ExposureModel:
             return
         rows = rows_that_move(len(self.recorded.steps), self.recorded.values)
         factors = factors_of([self._once(step) for step in self._complete(rows)], self.hyper)
-        self.examples = self.examples_of(np.arange(self.pool), None, None, factors)
+        self.states = self.states.with_factors(factors)
         self.hyper = replace(self.hyper, factors=factors)
 
     def _units(self, rows: Sequence[int], steps: Sequence[Step]) -> float:
@@ -110,60 +116,14 @@ class ExposureModel:
         ]
         return float(np.mean(gains))
 
-    def examples_of(
-        self,
-        own: Int[np.ndarray, " example"],
-        train: Mapping[str, Float[np.ndarray, "example d"]] | None,
-        test: Mapping[str, Float[np.ndarray, "test d"]] | None,
-        factors: Float[np.ndarray, " test"] | None = None,
-        seen: Int[np.ndarray, " test"] | None = None,
-        products: PriorProducts | None = None,
-        relative: Float[np.ndarray, " example"] | None = None,
-    ) -> Examples:
-        """What is known of training examples with regard to test examples.
-
-        Args:
-            own: places of the training examples among those fitted, numbers beyond for others.
-            train: their vectors by feature set (None: those fitted).
-            test: vectors of the test examples by feature set (None: those fitted).
-            factors: sizes of the test examples' effects (None: as fitted).
-            seen: places of the test examples among those fitted (-1: none; None: they are those).
-            products: what is known of these pairs' gradient products beside those fitted.
-            relative: how much each of other training examples counts in a batch.
-        """
-        relative = self.recorded.curricula.relative if train is None else relative
-        vectors = self.sources.of_fitted(relative) if train is None else self.sources.vectors(train, relative)
-        recent = self.sources.recent(vectors)
-        if not self.prior:
-            return Examples(own, vectors, (), recent, relative)
-        ends = self.sources.test_sides if test is None else test
-        if self.products is None:
-            first_order = self.sources.expected(vectors, ends)
-        else:
-            fitted = np.arange(self.kernel.vectors.shape[0]) if seen is None else seen
-            known = self.products.taken(np.where(own < self.pool, own, -1), fitted)
-            known = known if products is None else known.filled(products)
-            if not known.whole:
-                train = {name: one.train for name, one in self.sources.sets.items()} if train is None else train
-                known = known.filled(self.sources.estimated(train, ends, known))
-            first_order = known.ways() + self.sources.expected(vectors, ends)
-        # Gradients are of the loss: what lowers it raises a metric of which more is better.
-        sign = -1.0 if self.higher else 1.0
-        factors_of_tests = (sign * (self.hyper.factors if factors is None else factors)).astype(np.float32)
-        expected = tuple(Vectors(one.points, one.rows * factors_of_tests) for one in first_order)
-        return Examples(own, vectors, expected, recent, relative)
-
     def _steps(self, rows: Sequence[int] | None = None) -> Iterator[Step]:
         """The recorded steps, or those of some rows, one after the other."""
         kept = np.arange(len(self.recorded.steps)) if rows is None else np.asarray(rows)
         return steps_of(
             self.even[:, kept],
             self.slopes[kept],
-            self.recorded.curricula,
-            self.recorded.steps[kept],
-            self.examples,
+            self.states.fitted(self.recorded.steps[kept]),
             self.kernel,
-            self.pool,
             groups=self.repeats if self.lack else None,
         )
 
@@ -184,7 +144,7 @@ class ExposureModel:
 
         Each its own, where these would be too few to tell anything.
         """
-        found = repeats_of(self.recorded.curricula.batches, next(iter(self.last_states())))
+        found = repeats_of(self.recorded.curricula.batches, next(iter(self.states.last())))
         return found if len(first_of(found)) >= FEWEST else np.arange(len(found))
 
     def _once(self, step: Step) -> Step:
@@ -218,9 +178,7 @@ class ExposureModel:
     @cached_property
     def knows_width(self) -> bool:
         """Whether the runs fitted say how far runs differ: they do somewhere, and not all saw the same."""
-        states_, members = list(self.last_states()), self.solved[-1][0].members
-        own = states_[0][members]
-        same = np.ptp(own, axis=0).max(initial=0.0) <= 1e-6 * np.abs(own).max(initial=0.0)
+        same = saw_the_same(next(iter(self.states.last())), self.solved[-1][0].members)
         return not same and any(step.reference > 0.0 for step, _ in self.solved)
 
     def look(
@@ -231,6 +189,7 @@ class ExposureModel:
         own: Int[np.ndarray, " example"] | None = None,
         train: Mapping[str, Float[np.ndarray, "example d"]] | None = None,
         between: Between | None = None,
+        came: CameTo | None = None,
     ) -> PosteriorPrediction:
         """What these curricula would give at the first recorded steps.
 
@@ -243,15 +202,16 @@ class ExposureModel:
                 are those fitted).
             train: their vectors by feature set (None: those fitted).
             between: steps that take the place of the recorded ones, and where between these they are.
+            came: where these runs have come to, if that is known.
         """
         steps = self.recorded.steps[:rows]
         own = np.arange(self.pool) if own is None else own
         others, seen = requested.gradients is not None, requested.seen
         fitted = seen >= 0
-        requested_examples, fitted_examples = self._examples_for(requested, own, train, runs.relative)
-        at_steps, at = (steps, None) if between is None else (between.steps, between.at)
-        theirs = states(runs, at_steps, requested_examples, self._effects(own), at)
-        ours = states(self.recorded.curricula, steps, fitted_examples, self._effects(own))
+        if came is not None and isinstance(self.states, BlockedStates):
+            theirs, ours = self.states.left_out(runs, steps, came), self.states.fitted(steps)
+        else:
+            theirs, ours = self.states.beside(runs, steps, requested, own, train, between)
         visited = self.solved[:rows]
 
         def common_of(row: int, base: list[Float[np.ndarray, "run test"]]) -> list[Float[np.ndarray, " test"]]:
@@ -260,7 +220,7 @@ class ExposureModel:
 
         members = [step.members for step, _ in visited]
         visits = at_rows(theirs, ours) if between is None else between.visits(theirs, ours, members, common_of)
-        shape = (len(runs.batches), rows if between is None else 2 * len(at_steps), len(seen))
+        shape = (len(runs.batches), rows if between is None else 2 * len(between.steps), len(seen))
         mean, signal, prior, noise, left = (np.empty(shape) for _ in range(5))
         outputs, sizes = self._outputs(requested)
         for visit in visits:
@@ -289,45 +249,19 @@ class ExposureModel:
         found = (mean, signal, noise, prior, left)
         return PosteriorPrediction(*(found if between is None else map(between.blended, found)))
 
-    def _examples_for(
-        self,
-        requested: RequestedRuns,
-        own: Int[np.ndarray, " example"],
-        train: Mapping[str, Float[np.ndarray, "example d"]] | None,
-        relative: Float[np.ndarray, " example"] | None,
-    ) -> tuple[Examples, Examples]:
-        """The training examples of asked runs, and those fitted, both with regard to the test examples asked about."""
-        test, (given, ours) = requested.gradients, requested.products or (None, None)
-        if test is None:
-            requested_examples = self.examples_of(own, train, None, self.hyper.factors, None, given, relative)
-            return requested_examples, replace(self.examples, expected=())
-        factors = np.where(requested.seen >= 0, self.hyper.factors[requested.seen], 1.0)
-        requested_examples = self.examples_of(own, train, test, factors, requested.seen, given, relative)
-        return requested_examples, self.examples_of(np.arange(self.pool), None, test, factors, requested.seen, ours)
-
-    def last_states(self) -> Iterator[Float[np.ndarray, "run d"]]:
-        """Where the fitted runs have come to at the last recorded step, in each source of effects."""
-        runs = self.recorded.curricula
-        for effects, _ in states(runs, self.recorded.steps[-1:], replace(self.examples, expected=()), self.pool):
-            yield from effects
-
-    def _effects(self, own: Int[np.ndarray, " example"]) -> int:
-        """How many examples with effects of their own there are in all."""
-        return max(self.pool, int(own.max(initial=-1)) + 1)
-
     def _shared(
         self,
         step: Step,
-        theirs: Float[np.ndarray, "asked example"],
-        fitted: Float[np.ndarray, "run example"],
+        theirs: Effect,
+        fitted: Effect,
         requested: RequestedRuns,
         outputs: Float[np.ndarray, "asked column"],
     ) -> Shared | None:
         """The noise that asked runs of these exposures share with fitted ones, less the mean of these; None of none."""
         if not self.lack:
             return None
-        ours, weight, shared_noise = fitted[step.members], self.hyper.lack, self.hyper.shared
-        between, within = (near(one, ours, step.units[0]) for one in (theirs, ours))
+        weight, shared_noise = self.hyper.lack, self.hyper.shared
+        between, within = (near_runs(one, fitted, step.members, step.units[0]) for one in (theirs, fitted))
         apart = 1.0 - 2.0 * between.mean(axis=1) + within.mean()
         known = requested.seen >= 0
         columns = shared_noise * outputs

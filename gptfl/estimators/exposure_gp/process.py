@@ -11,7 +11,7 @@ repeat others, a part of the noise is shared by runs of nearly the same exposure
 chance (a lack of fit).
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -23,8 +23,11 @@ from gptfl.estimators.exposure_gp.curricula import Curricula as Curricula
 from gptfl.estimators.exposure_gp.curricula import Examples as Examples
 from gptfl.estimators.exposure_gp.inference import columns, contrasts
 from gptfl.estimators.exposure_gp.likelihood import Evidence, Weighed, weigh
-from gptfl.estimators.exposure_gp.repeats import first_of, near
+from gptfl.estimators.exposure_gp.own_products import OwnProducts
+from gptfl.estimators.exposure_gp.repeats import Effect, first_of, near_runs, squares_of
 
+States = tuple[list[Effect], list[Float[np.ndarray, "run test"]]]
+"""Where runs have come to: in each source of effects, and as expected in each way."""
 STEPS = 8
 """Hyperparameters are chosen on this many steps, spread over the run: neighbours tell the same."""
 SPREAD = 1.5
@@ -68,7 +71,7 @@ def states(
     examples: Examples,
     own: int,
     at: Float[np.ndarray, " step_and_end"] | None = None,
-) -> Iterator[tuple[list[Float[np.ndarray, "run d"]], list[Float[np.ndarray, "run test"]]]]:
+) -> Iterator[States]:
     """Where every run has come to at each recorded step: in its examples' effects, and as expected.
 
     Args:
@@ -164,11 +167,8 @@ class Step:
 def steps_of(
     values: Float[np.ndarray, "run recorded test"],
     slopes: Float[np.ndarray, "recorded test"],
-    runs: Curricula,
-    steps: Int[np.ndarray, " recorded"],
-    examples: Examples,
+    fitted: Iterable[States],
     kernel: SimilarityKernel,
-    own: int,
     *,
     groups: Int[np.ndarray, " run"] | None = None,
 ) -> Iterator[Step]:
@@ -177,25 +177,22 @@ def steps_of(
     Args:
         values: on the even scale (NaN: unknown).
         slopes: of the even scale at the mean.
-        runs: batches and step sizes.
-        steps: recorded steps, ascending.
-        examples: their effects and expectations.
+        fitted: where the runs have come to at each of these steps.
         kernel: the similarity of test examples, and their relative sizes.
-        own: how many examples have an effect of their own.
         groups: which runs repeat one another; where it is given, runs of nearly the same exposures share noise.
     """
-    for row, (effects, expected) in enumerate(states(runs, steps, examples, own)):
+    for row, (effects, expected) in enumerate(fitted):
         members = np.flatnonzero(np.isfinite(values[:, row]).any(axis=1))
         repeats = None if groups is None else groups[members]
         # Repeats change no unit: what they add is measured in those of the others.
         once = slice(None) if repeats is None else first_of(repeats)
         found, units = [], []
         for effect in effects:
-            covariance = _products(effect[members])
-            of_units = covariance if repeats is None else _products(effect[members][once])
+            covariance = _products(effect, members)
+            of_units = covariance if repeats is None else _products(effect, members[once])
             # Of runs that have all come to the same place, the way there is the unit.
             unit = float(np.trace(of_units)) / max(len(of_units) - 1, 1)
-            unit = unit or float((effect[members] ** 2).sum(axis=1).mean()) or 1.0
+            unit = unit or float(squares_of(effect)[members].mean()) or 1.0
             found.append(covariance / unit)
             units.append(unit)
         deviations, known = _deviations(values[members, row])
@@ -204,8 +201,7 @@ def steps_of(
         for number, one in enumerate(expected):
             common[number] = one[members].mean(axis=0)
             prior[number] = _differences(one[members]) * (slopes[row] / size)
-        seen = effects[0][members]
-        shared = None if repeats is None else near(seen, seen, units[0])
+        shared = None if repeats is None else near_runs(effects[0], effects[0], members, units[0])
         covariances, scaled = np.stack(found), deviations / size
         yield Step(
             covariances,
@@ -235,9 +231,11 @@ def _deviations(
     return apart, None if known.all() else known
 
 
-def _products(states: Float[np.ndarray, "run d"]) -> Float[np.ndarray, "run run"]:
-    """The products of states less their mean with one another."""
-    centred = _differences(states)
+def _products(effect: Effect, members: Int[np.ndarray, " kept"]) -> Float[np.ndarray, "run run"]:
+    """The products of some runs' states less their mean with one another."""
+    if isinstance(effect, OwnProducts):
+        return effect.of(members, members).centred()
+    centred = _differences(effect[members])
     return np.asarray(centred @ centred.T)
 
 

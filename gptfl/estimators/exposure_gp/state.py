@@ -7,12 +7,16 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from gptfl.core import Curriculum
+from gptfl.core.blocked_rows import BlockedRows
 from gptfl.core.links import Link
+from gptfl.errors import DataError
 from gptfl.estimators.exposure_gp.accumulation import Vectors
+from gptfl.estimators.exposure_gp.blocked_states import BlockedStates
 from gptfl.estimators.exposure_gp.gradient_prior import KINDS, PriorProducts
 from gptfl.estimators.exposure_gp.inputs import Sides, Sources
 from gptfl.estimators.exposure_gp.model import ExposureModel
 from gptfl.estimators.exposure_gp.process import Curricula, Hyper
+from gptfl.estimators.exposure_gp.read_once import ReadOnce
 from gptfl.estimators.exposure_gp.requests import RecordedRuns
 
 NAMES = ("identity", "log", "odds", "logit")
@@ -57,9 +61,15 @@ def state_of(model: ExposureModel) -> Mapping[str, np.ndarray]:
         "strengths": np.array([posterior.strength for _, posterior in model.solved]),
         "link": np.array([NAMES.index(link.name), link.low, link.high, float(model.higher)]),
     }
+    states = model.states
     for name, one in model.sources.sets.items():
-        arrays[f"train:{name}"], arrays[f"test:{name}"] = one.train, one.test
-        arrays[f"gradient:{name}"] = np.array(float(one.gradient))
+        if isinstance(states, BlockedStates):
+            arrays[f"centre:{name}"] = model.sources.centres[name]
+        else:
+            arrays[f"train:{name}"] = np.asarray(one.train)
+        arrays[f"test:{name}"], arrays[f"gradient:{name}"] = one.test, np.array(float(one.gradient))
+    if isinstance(states, BlockedStates):
+        arrays |= states.read.arrays()
     if model.products is not None:
         for name, products in model.products.kinds.items():
             arrays[f"products:{name}"], arrays[f"points:{name}"] = products.rows, products.points
@@ -88,7 +98,7 @@ def model_of(state: Mapping[str, np.ndarray], prior: bool) -> ExposureModel:
     else:
         runs, scales = _of_presentations(runs, scales)
     runs = _counting(runs, state, pool)
-    sets = _sets_of(state, pool, test)
+    sources = _sources_of(state, pool, test)
     hyper = _hyper_of(state, scales, test)
     interval_scale = float(state["widening"])
     if not 0.0 < interval_scale < np.inf:
@@ -99,9 +109,10 @@ def model_of(state: Mapping[str, np.ndarray], prior: bool) -> ExposureModel:
     link = Link(dict(enumerate(NAMES))[int(name)], low, high)
     recorded = RecordedRuns(runs, steps, values, pool)
     products = _products_of(state, pool, test)
+    read = ReadOnce.from_arrays(state, recorded, sources) if sources.in_blocks else None
     model = ExposureModel(
         recorded,
-        Sources.of(sets),
+        sources,
         link,
         hyper,
         prior=prior,
@@ -110,26 +121,53 @@ def model_of(state: Mapping[str, np.ndarray], prior: bool) -> ExposureModel:
         interval_scale=interval_scale,
         floor=_rules_of(state) >= RULES,
         strengths=strengths,
+        read=read,
     )
-    if len(hyper.weights) != 1 + len(model.examples.effects) or len(hyper.scales) != len(model.examples.expected):
+    if len(hyper.weights) != 1 + model.states.effects or len(hyper.scales) != model.states.ways:
         raise ValueError("hyperparameters are not of these feature sets")
     return model
 
 
-def _sets_of(state: Mapping[str, np.ndarray], pool: int, test: int) -> dict[str, Sides]:
-    """The feature sets in a state by name. Raises ``ValueError`` where they aren't finite numbers of the examples."""
-    sets = {}
+class Elsewhere(BlockedRows):
+    """Vectors that a simulator was fitted to and doesn't keep."""
+
+    def __init__(self, shape: tuple[int, int]) -> None:
+        self.shape, self.dtype = shape, np.dtype(np.float32)
+
+    def read(self, start: int, stop: int) -> Float[np.ndarray, "row d"]:
+        """Raises ``DataError``."""
+        raise DataError(
+            "the simulator keeps no vectors of the training examples, and was not given the file of them",
+            "give --features, or fit with --embed-features",
+        )
+
+    def take(self, places: Int[np.ndarray, " row"]) -> Float[np.ndarray, "row d"]:
+        """Raises ``DataError``."""
+        return self.read(0, 0)
+
+
+def _sources_of(state: Mapping[str, np.ndarray], pool: int, test: int) -> Sources:
+    """The feature sets in a state. Raises ``ValueError`` where they aren't finite numbers of the examples."""
+    sets, centres = {}, {}
     for key in sorted(state):
-        if not key.startswith("train:"):
+        if not key.startswith("test:"):
             continue
-        name = key.removeprefix("train:")
-        one = Sides(state[key], state[f"test:{name}"], bool(state[f"gradient:{name}"]))
-        if one.train.ndim != 2 or one.test.ndim != 2 or (len(one.train), len(one.test)) != (pool, test):
+        name = key.removeprefix("test:")
+        kept, tests = state.get(f"train:{name}"), state[key]
+        if tests.ndim != 2:
             raise ValueError(f"feature set {name!r} is not of the examples")
-        if not (np.isfinite(one.train).all() and np.isfinite(one.test).all()):
+        train = Elsewhere((pool, tests.shape[1])) if kept is None else kept
+        one = Sides(train, tests, bool(state[f"gradient:{name}"]))
+        if len(one.train.shape) != 2 or (len(one.train), len(tests)) != (pool, test):
+            raise ValueError(f"feature set {name!r} is not of the examples")
+        if not (np.isfinite(tests).all() and (kept is None or np.isfinite(kept).all())):
             raise ValueError(f"feature set {name!r} is not finite")
         sets[name] = one
-    return sets
+        if kept is None:
+            centres[name] = state[f"centre:{name}"]
+            if centres[name].shape != tests.shape[1:] or not np.isfinite(centres[name]).all():
+                raise ValueError(f"the centre of feature set {name!r} is not of its vectors")
+    return Sources(sets, centres) if centres else Sources.of(sets)
 
 
 def _hyper_of(state: Mapping[str, np.ndarray], scales: Float[np.ndarray, " expected"], test: int) -> Hyper:

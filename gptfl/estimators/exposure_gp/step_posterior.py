@@ -17,6 +17,7 @@ from gptfl.estimators.exposure_gp.inference import (
     rows_of,
 )
 from gptfl.estimators.exposure_gp.likelihood import weigh
+from gptfl.estimators.exposure_gp.own_products import OwnProducts
 from gptfl.estimators.exposure_gp.process import (
     CENTRE_LACK,
     CENTRE_NOISE,
@@ -31,7 +32,7 @@ from gptfl.estimators.exposure_gp.process import (
     middle,
     share_of,
 )
-from gptfl.estimators.exposure_gp.repeats import averaging
+from gptfl.estimators.exposure_gp.repeats import Effect, averaging, squares_of
 
 STRENGTH = 1.0
 """Standard deviation of the normal prior on the logarithm of a step's own ratio of signal to noise."""
@@ -112,8 +113,8 @@ def shared_noise(steps: Sequence[Step], strengths: Sequence[float], hyper: Hyper
 def covariances(
     step: Step,
     weights: Float[np.ndarray, " source"],
-    requested: Sequence[Float[np.ndarray, "asked d"]],
-    fitted: Sequence[Float[np.ndarray, "run d"]],
+    requested: Sequence[Effect],
+    fitted: Sequence[Effect],
 ) -> tuple[Float[np.ndarray, "asked run"], Float[np.ndarray, " asked"]]:
     """Covariances of requested and fitted runs, and the variances of requested ones, from where they have come to.
 
@@ -123,8 +124,16 @@ def covariances(
         requested: the states of the requested runs in each source.
         fitted: the states of all recorded runs in each source.
     """
-    cross, variances = np.zeros((len(requested[0]), len(step.members))), np.zeros(len(requested[0]))
+    count = len(squares_of(requested[0]))
+    cross, variances = np.zeros((count, len(step.members))), np.zeros(count)
     for weight, unit, theirs, everyone in zip(weights, step.units, requested, fitted, strict=True):
+        if isinstance(theirs, OwnProducts):
+            assert isinstance(everyone, OwnProducts)  # both come from one source
+            one, square = theirs.of(np.arange(count), step.members).against(everyone.of(step.members, step.members))
+            cross += weight / unit * one
+            variances += weight / unit * square
+            continue
+        assert not isinstance(everyone, OwnProducts)
         ours = everyone[step.members]
         centre = ours.mean(axis=0)
         cross += weight / unit * ((theirs - centre) @ (ours - centre).T)

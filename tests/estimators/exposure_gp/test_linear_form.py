@@ -102,11 +102,11 @@ def test_the_spread_of_the_mean_is_that_of_a_plain_regression():
     model, members = estimator.model_, np.array([0, 3, 11])
     form = estimator.linear_form(about(range(POOL), first, rates))
     step, posterior = model.solved[-1]
-    fitted_states = [one.copy() for one in model.last_states()]
+    fitted_states = [one.copy() for one in model.states.last()]
     asked = model.recorded.curricula.like(about(members, first, rates).batches, rates[None])
     from gptfl.estimators.exposure_gp.process import states
 
-    ((theirs, _),) = states(asked, GRID[-1:], model.examples, POOL)
+    ((theirs, _),) = states(asked, GRID[-1:], model.states.examples, POOL)
     between, cross, own = np.zeros((8, 8)), np.zeros(8), 0.0
     for weight, unit, one, ours in zip(model.hyper.weights, step.units, theirs, fitted_states, strict=True):
         centred, apart = ours - ours.mean(axis=0), one[0] - ours.mean(axis=0)
@@ -139,10 +139,10 @@ def test_the_spread_of_a_difference_is_that_of_a_plain_regression():
     step, posterior = model.solved[-1]
     from gptfl.estimators.exposure_gp.process import states
 
-    recorded, asked = [one.copy() for one in model.last_states()], []
+    recorded, asked = [one.copy() for one in model.states.last()], []
     for members in subsets:
         curricula = model.recorded.curricula.like(about(members, first, rates).batches, rates[None])
-        ((found, _),) = states(curricula, GRID[-1:], model.examples, POOL)
+        ((found, _),) = states(curricula, GRID[-1:], model.states.examples, POOL)
         asked.append([one[0].copy() for one in found])
     between, cross, own = np.zeros((8, 8)), np.zeros(8), 0.0
     for weight, unit, ours, one, other in zip(model.hyper.weights, step.units, recorded, *asked, strict=True):

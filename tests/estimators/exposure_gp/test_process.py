@@ -46,7 +46,7 @@ def steps(world_, rows=(1, 2, 3)):
     runs, examples, kernel, values = world_
     kept = np.array(rows)
     slopes = np.ones((len(kept), TEST))
-    return list(steps_of(values[:, kept], slopes, runs, RECORDED[kept], examples, kernel, POOL))
+    return list(steps_of(values[:, kept], slopes, states(runs, RECORDED[kept], examples, POOL), kernel))
 
 
 def test_states_are_exposures_times_vectors():

@@ -16,9 +16,31 @@ from gptfl.core import (
     Unseen,
     examples_fingerprint,
 )
+from gptfl.core.blocked_rows import BlockedRows
 from gptfl.core.curriculum import draw_subset, fill_batches, linear_decay, run_seed
 from gptfl.estimators.exposures import exposures
 from tests.synthetic import examples
+
+
+class Held(BlockedRows):
+    """Rows that are in memory, taken for such as aren't."""
+
+    def __init__(self, array):
+        self.array, self.shape, self.dtype = array, array.shape, array.dtype
+
+    def read(self, start, stop):
+        return self.array[start:stop]
+
+    def take(self, places):
+        return self.array[places]
+
+
+def in_blocks(features):
+    """The same features, with the pool's vectors to be read some at a time."""
+    return replace(
+        features, sets={name: replace(one, train=Held(np.asarray(one.train))) for name, one in features.sets.items()}
+    )
+
 
 LOSS = MetricInfo("loss", higher_is_better=False, low=0.0)
 ACCURACY = MetricInfo("accuracy", higher_is_better=True, low=0.0, high=1.0)

@@ -1,0 +1,279 @@
+"""How far runs have come in their examples' vectors, where the pool has more vectors than fit into memory.
+
+All that a Gaussian process over runs needs of a pool's vectors are the runs' exposure-weighted sums of them, for each
+run and recorded step. They are read once, some rows at a time, and of a question about some examples only theirs are.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from gptfl.core.blocked_rows import BLOCK_BYTES, BlockedRows
+from gptfl.errors import DataError
+from gptfl.estimators.exposure_gp.curricula import RECENT, Curricula
+from gptfl.estimators.exposure_gp.inputs import Sources
+
+Rows = Mapping[str, Float[np.ndarray, "example d"] | BlockedRows]
+"""Vectors of examples by the name of their set, in memory or not."""
+
+
+LONGEST = 64
+"""So many vectors of each set that are longer than all others are known by their places."""
+
+
+@dataclass(frozen=True, slots=True)
+class PoolMeans:
+    """The mean vector of a pool at each point of each path, as the process takes them.
+
+    ``longest`` has the places of each gradient set's longest vectors, where the pool was read for it.
+    """
+
+    paths: tuple[Float[np.ndarray, "point d"], ...]
+    longest: Mapping[str, Int[np.ndarray, " row"]] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, sources: Sources, relative: Float[np.ndarray, " example"] | None) -> "PoolMeans":
+        """Those of the pool fitted. Raises ``DataError`` where a vector isn't finite.
+
+        Args:
+            sources: its vectors.
+            relative: how much each example counts in a batch, None where all count alike.
+        """
+        longest: dict[str, Int[np.ndarray, " row"]] = {}
+        paths = [np.stack([_mean(sources, name, relative, longest) for _, name in points]) for points in sources.paths]
+        return cls(tuple(paths), longest)
+
+
+def _mean(
+    sources: Sources,
+    name: str,
+    relative: Float[np.ndarray, " example"] | None,
+    longest: dict[str, Int[np.ndarray, " row"]],
+) -> Float[np.ndarray, " d"]:
+    """The mean of a set's vectors; the places of the longest ones are put down."""
+    point = sources.is_point(name)
+    weights = None if point else relative
+    found, count = np.zeros(len(sources.centres[name])), 0
+    places, lengths = np.zeros(0, np.int64), np.zeros(0)
+    for start, block in sources.blocks_of(name):
+        vectors = block.astype(np.float32)
+        there = np.arange(start, start + len(vectors))
+        found += vectors.sum(axis=0, dtype=np.float64) if weights is None else weights[there] @ vectors
+        count += len(vectors)
+        if point:
+            places = np.append(places, there)
+            lengths = np.append(lengths, np.einsum("nd,nd->n", vectors, vectors))
+            kept = np.argsort(-lengths, kind="stable")[:LONGEST]
+            places, lengths = places[kept], lengths[kept]
+    if not np.isfinite(found).all():
+        raise DataError(f"feature set {name!r} holds numbers that aren't finite", "featurize again")
+    if point:
+        longest[name] = np.sort(places)
+    level = 1.0 if weights is None else float(weights.mean())
+    return np.asarray(found / max(count, 1) - level * sources.centres[name])
+
+
+@dataclass(frozen=True, slots=True)
+class RunSums:
+    """Where runs have come to at each recorded step.
+
+    ``shared`` has an array for each source of effects but the examples' own: each path, and what was seen lately of the one
+    that says how alike test examples are. ``middles`` are sums of the vectors at the middle point of each path of more
+    than one, for what gradients expect. Both come in the precision of 32 bits.
+    """
+
+    shared: tuple[Float[np.ndarray, "recorded run d"], ...]
+    middles: Mapping[int, Float[np.ndarray, "recorded run d"]]
+
+    @classmethod
+    def of(
+        cls,
+        runs: Curricula,
+        steps: Int[np.ndarray, " recorded"],
+        sources: Sources,
+        train: Rows | None = None,
+        at: Float[np.ndarray, " step_and_end"] | None = None,
+    ) -> "RunSums":
+        """Sums over everything that runs have seen, of the pool fitted or of other examples.
+
+        Args:
+            runs: batches, which number the examples, and step sizes.
+            steps: recorded, ascending.
+            sources: what was fitted: which sets there are, and their centres.
+            train: the vectors of the examples that batches number (None: of the pool fitted).
+            at: which step of the vectors' path each step stands for, and the end of the last one (None: itself).
+        """
+        rows = {name: one.train for name, one in sources.sets.items()} if train is None else train
+        seen = _Presentations.of(runs, steps, at)
+        shared, middles = [], {}
+        recent: list[Float[np.ndarray, "recorded run d"]] = []
+        for number, points in enumerate(sources.paths):
+            lately = points[-1][1] == sources.last
+            totals = _path_sums(seen, points, sources, rows, RECENT if lately else ())
+            shared.append(totals[0])
+            recent += totals[1:-1]
+            if len(totals[-1]):
+                middles[number] = totals[-1]
+        return cls((*shared, *recent), middles)
+
+    def of_runs(self, runs: Int[np.ndarray, " kept"], rows: Int[np.ndarray, " row"] | slice = slice(None)) -> "RunSums":
+        """Those of some runs at some of the recorded steps."""
+
+        def some(one: Float[np.ndarray, "recorded run d"]) -> Float[np.ndarray, "row kept d"]:
+            return one[rows][:, runs]
+
+        return RunSums(tuple(map(some, self.shared)), {number: some(one) for number, one in self.middles.items()})
+
+    def expected(
+        self, row: int, sources: Sources, test: Mapping[str, Float[np.ndarray, "test d"]]
+    ) -> list[Float[np.ndarray, "run test"]]:
+        """The first-order change of each test example, in the ways of ``Sources.expected``: sums times test gradients."""
+        found = []
+        for number, points in enumerate(sources.paths):
+            last = points[-1][1]
+            if not sources.is_point(last):
+                continue
+            gradients = np.asarray(test[last], np.float32).T
+            found.append(-(self.shared[number][row] @ gradients).astype(np.float64))
+            if number in self.middles:
+                found.append(-(self.middles[number][row] @ gradients).astype(np.float64))
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class _Presentations:
+    """Every time that a run sees an example before the last recorded step, by example.
+
+    ``place`` is the recorded step at which it counts first and its run: ``row * runs + run``; ``taken`` and ``after`` are
+    where on the vectors' path its step begins and ends, ``ends`` where recorded steps are.
+    """
+
+    example: Int[np.ndarray, " seen"]
+    place: Int[np.ndarray, " seen"]
+    weight: Float[np.ndarray, " seen"]
+    relative: Float[np.ndarray, " seen"] | None
+    taken: Float[np.ndarray, " seen"]
+    after: Float[np.ndarray, " seen"]
+    ends: Float[np.ndarray, " recorded"]
+    runs: int
+
+    @classmethod
+    def of(
+        cls, runs: Curricula, steps: Int[np.ndarray, " recorded"], at: Float[np.ndarray, " step_and_end"] | None
+    ) -> "_Presentations":
+        length = runs.batches.shape[1]
+        at = np.arange(length + 1, dtype=np.float64) if at is None else at
+        run, step, column = np.nonzero(runs.batches >= 0)
+        row = np.searchsorted(steps, step + 1)
+        kept = row < len(steps)
+        run, step, row = run[kept], step[kept], row[kept]
+        example = runs.batches[run, step, column[kept]]
+        order = np.argsort(example, kind="stable")
+        run, step, row, example = run[order], step[order], row[order], example[order]
+        return cls(
+            example,
+            row * len(runs.batches) + run,
+            runs.weights[run, step],
+            None if runs.relative is None else runs.relative[example],
+            at[step],
+            at[step + 1],
+            at[np.minimum(steps, length)] + np.maximum(steps - length, 0),
+            len(runs.batches),
+        )
+
+    def decayed(self, reach: float | None) -> Float[np.ndarray, " seen"]:
+        """Their weights at the recorded step at which they count first, where what was seen counts less and less."""
+        if reach is None:
+            return self.weight
+        return np.asarray(self.weight * np.exp((self.after - self.ends[self.place // self.runs]) / reach))
+
+    def summed(self, found: Float[np.ndarray, "place d"], reach: float | None) -> Float[np.ndarray, "recorded run d"]:
+        """What was added at each recorded step, added up over the steps before."""
+        found = found.reshape(len(self.ends), self.runs, -1)
+        total = np.zeros(found.shape[1:])
+        for row, one in enumerate(found):
+            if reach is not None:
+                total *= np.exp(((self.ends[row - 1] if row else 0.0) - self.ends[row]) / reach)
+            total += one
+            found[row] = total
+        return found
+
+
+def _path_sums(
+    seen: _Presentations,
+    points: tuple[tuple[int, str], ...],
+    sources: Sources,
+    rows: Rows,
+    recent: tuple[float, ...],
+) -> list[Float[np.ndarray, "recorded run d"]]:
+    """Sums along one path without decay, with each of ``recent`` ones, and of the middle point (nothing of one point)."""
+    gradient = sources.is_point(points[-1][1])
+    counts = 1.0 if gradient or seen.relative is None else seen.relative
+    reaches = (None, *recent)
+    weights = [seen.decayed(reach) * counts for reach in reaches]
+    width, places = rows[points[0][1]].shape[1], len(seen.ends) * seen.runs
+    found = [np.zeros((places, width), np.float32) for _ in reaches]
+    middle = len(points) // 2 if gradient and len(points) > 1 else None
+    of_middle = np.zeros((places if middle is not None else 0, width), np.float32)
+    for number, (_, name) in enumerate(points):
+        share = _share(seen.taken, np.array([step for step, _ in points], np.float64), number)
+        for some, block in _blocks(seen.example, rows[name]):
+            there = np.flatnonzero(share[some] > 0)
+            for total, weight in zip(found, weights, strict=True):
+                _add(total, seen.place[some], weight[some] * share[some], block, there)
+            if number == middle:
+                _add(of_middle, seen.place[some], weights[0][some], block, np.arange(len(share[some])))
+    if not gradient:
+        for total, weight in zip(found, weights, strict=True):
+            counted = np.bincount(seen.place, weight, places)
+            total -= np.outer(counted, sources.centres[points[0][1]]).astype(np.float32)
+    summed = [seen.summed(total, reach) for total, reach in zip(found, reaches, strict=True)]
+    return [*summed, seen.summed(of_middle, None) if middle is not None else of_middle]
+
+
+def _share(
+    taken: Float[np.ndarray, " seen"], points: Float[np.ndarray, " point"], number: int
+) -> Float[np.ndarray, " seen"]:
+    """How much one point of a path counts for what is seen at a place of it: linear between the points."""
+    if len(points) == 1:
+        return np.ones(len(taken))
+    return np.asarray(np.interp(taken, points, np.eye(len(points))[number]))
+
+
+Block = tuple[Float[np.ndarray, "row d"], Int[np.ndarray, " seen"]]
+"""Rows, and which of them each presentation is of."""
+
+
+def _blocks(
+    example: Int[np.ndarray, " seen"], rows: Float[np.ndarray, "example d"] | BlockedRows
+) -> Iterator[tuple[slice, Block]]:
+    """The rows of the examples seen, some at a time, with the presentations that are of them."""
+    first = np.flatnonzero(np.diff(example, prepend=-1))
+    distinct = example[first]
+    count = max(1, BLOCK_BYTES // (4 * max(1, rows.shape[1])))
+    for start in range(0, len(distinct), count):
+        some = distinct[start : start + count]
+        begin = first[start]
+        end = first[start + count] if start + count < len(first) else len(example)
+        block = np.asarray(rows[some], dtype=np.float32)
+        yield slice(begin, end), (block, np.searchsorted(some, example[begin:end]))
+
+
+def _add(
+    total: Float[np.ndarray, "place d"],
+    place: Int[np.ndarray, " seen"],
+    weight: Float[np.ndarray, " seen"],
+    block: Block,
+    there: Int[np.ndarray, " kept"],
+) -> None:
+    """Add weighted rows of a block to where their presentations count."""
+    from scipy.sparse import csr_array  # takes as long to load as a simulation
+
+    if not len(there):
+        return
+    rows, which = block
+    distinct, at = np.unique(place[there], return_inverse=True)
+    matrix = csr_array((weight[there].astype(np.float32), (at, which[there])), shape=(len(distinct), len(rows)))
+    total[distinct] += matrix @ rows
