@@ -20,6 +20,8 @@ class BlockedRows(ABC):
     shape: tuple[int, int]
     dtype: np.dtype[Any]
     ndim = 2
+    digest: str | None = None
+    """What their file says by which they are known; None where it says nothing, or they are not all of its rows."""
 
     @abstractmethod
     def read(self, start: int, stop: int) -> Float[np.ndarray, "row d"]:
@@ -90,6 +92,32 @@ class ChosenRows(BlockedRows):
         return self.rows.take(self.places[places])
 
 
+class StackedRows(BlockedRows):
+    """Rows that aren't in memory, and further ones that are after them."""
+
+    def __init__(self, rows: BlockedRows, more: Float[np.ndarray, "new d"]) -> None:
+        self.rows, self.more = rows, more
+        self.shape, self.dtype = (len(rows) + len(more), rows.shape[1]), np.result_type(rows.dtype, more.dtype)
+
+    def read(self, start: int, stop: int) -> Float[np.ndarray, "row d"]:
+        """Rows ``start`` to ``stop`` of both."""
+        return self.take(np.arange(start, stop))
+
+    def take(self, places: Int[np.ndarray, " row"]) -> Float[np.ndarray, "row d"]:
+        """The rows at ascending places in both."""
+        first = int(np.searchsorted(places, len(self.rows)))
+        return np.concatenate([self.rows.take(places[:first]), self.more[places[first:] - len(self.rows)]]).astype(
+            self.dtype, copy=False
+        )
+
+
+def stacked_rows(
+    rows: Float[np.ndarray, "row d"], more: Float[np.ndarray, "new d"]
+) -> Float[np.ndarray, "row_and_new d"]:
+    """Rows and further ones after them; of ``BlockedRows``, again ``BlockedRows``."""
+    return as_array(StackedRows(rows, more)) if isinstance(rows, BlockedRows) else np.concatenate([rows, more])
+
+
 def chosen(rows: Float[np.ndarray, "row d"], places: Int[np.ndarray, " kept"]) -> Float[np.ndarray, "kept d"]:
     """The rows at ascending places; of ``BlockedRows``, again ``BlockedRows``."""
     if not isinstance(rows, BlockedRows):
@@ -100,6 +128,13 @@ def chosen(rows: Float[np.ndarray, "row d"], places: Int[np.ndarray, " kept"]) -
 def as_array(rows: BlockedRows) -> Float[np.ndarray, "row d"]:
     """The same rows, for the type checker an array: who gets one where it may be either asks by ``isinstance``."""
     return rows  # type: ignore[return-value]
+
+
+def whole_digest(rows: Float[np.ndarray, "row d"]) -> str | None:
+    """By what rows are known that lie in a file, all of them or some; None of rows in memory, or of no such file."""
+    if isinstance(rows, ChosenRows):
+        return rows.rows.digest
+    return rows.digest if isinstance(rows, BlockedRows) else None
 
 
 def rows_at_once(width: int) -> int:

@@ -6,6 +6,7 @@ import numpy as np
 from jaxtyping import Float
 
 from gptfl.core import Example, Features, FeatureSet, Progress, examples_fingerprint
+from gptfl.core.blocked_rows import stacked_rows
 from gptfl.errors import DataError
 from gptfl.features.embedding import Embedding, same_identity
 from gptfl.plugins.interfaces import Encoder
@@ -81,8 +82,8 @@ def beside(
                 f"the encoder {name} gives new examples no vectors like those of the set {key!r}",
                 f"run gptfl featurize --encoder {name} and gptfl fit again",
             )
-        train, tests = (np.concatenate([old, new]) for old, new in zip((one.train, one.test), made[key], strict=True))
-        sets[key] = FeatureSet(train, tests, one.kind)
+        train, tests = made[key]
+        sets[key] = FeatureSet(stacked_rows(one.train, train), np.concatenate([one.test, tests]), one.kind)
     return Features(name, features.identity, examples, sets)
 
 

@@ -2,13 +2,14 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Int
 
 from gptfl.core import Features, examples_fingerprint, user_path
+from gptfl.core.blocked_rows import whole_digest
 from gptfl.core.holdout import kept_places
 from gptfl.core.queries import features_at
 from gptfl.errors import DataError
@@ -77,6 +78,12 @@ class FeatureLookup:
         What was named is given even to an estimator that doesn't require features. Raises ``DataError`` where what
         was named isn't there.
         """
+        choice = self._chosen(estimator, encoder)
+        if choice.features is None or estimator.tags.blocks:
+            return choice
+        return replace(choice, features=choice.features.in_memory())
+
+    def _chosen(self, estimator: Estimator, encoder: str | None) -> FeatureChoice:
         if encoder is not None:
             return FeatureChoice(*self._by(encoder))
         if self.named:
@@ -184,6 +191,33 @@ def fitted_features(
         check_features(features, dynamics, path)
         if features_at(features, *seen, pool, test).fingerprint == found.features:
             return features
+    raise _no_features(recording, found, given)
+
+
+def referred_features(
+    recording: OpenedRecording, found: SimulatorFile, blind: bool, digests: Mapping[str, str], given: str | Path | None
+) -> Features:
+    """The features that a simulator was fitted to and keeps no vectors of, told by their digests.
+
+    Nothing of the pool's vectors is looked at: they are read as they are asked for.
+
+    Args:
+        recording: with what was held out of the fit.
+        found: the simulator's file.
+        blind: whether the estimator learns nothing of single training examples, so that none was hidden from it.
+        digests: of the pool's vectors in each set.
+        given: their file, None to look for those of the same encoder in the workspace.
+
+    Raises ``DataError`` where no file has them.
+    """
+    dynamics = recording.dynamics
+    pool, test = _fitted_rows(recording, blind)
+    for path in _feature_paths(recording, found, given):
+        features = read_features(path, known=True)
+        if {name: whole_digest(one.train) for name, one in features.sets.items()} == dict(digests):
+            check_features(features, dynamics, path)
+            seen = tuple(dynamics.pool[i] for i in pool), tuple(dynamics.test[i] for i in test)
+            return features_at(features, *seen, pool, test)
     raise _no_features(recording, found, given)
 
 

@@ -83,6 +83,11 @@ class FitOptions:
     encoder: str | None = encoder_option()
     settings: Settings = common.settings()
     learning: LearningOptions = LearningOptions()
+    embed_features: bool = option(
+        False,
+        "Keep the pool's vectors in the simulator's file even where they are many, so that it needs no features file.",
+        panel=PRECISE,
+    )
     seed: int = common.seed()
     inputs: InputOptions = InputOptions()
     output: File = option(None, "Simulator file to write.", shown="in the workspace", panel=FILES)

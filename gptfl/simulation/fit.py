@@ -112,6 +112,8 @@ def fit_with(options: FitOptions, *, progress: Progress = silent) -> FitResult:
     recording = focused(recording, chosen)
     feature_choice = FeatureLookup(recording, inputs.features, encoder).provide(named.estimator)
     found = feature_choice.features
+    if options.embed_features and found is not None:
+        found = found.in_memory()
     sides = () if held_out is None else held_out.sides
     problem = unmet_need(named.estimator, recording, found, chosen) or refusal(named.estimator, sides)
     if problem is not None:

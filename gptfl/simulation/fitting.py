@@ -2,13 +2,15 @@
 
 import time
 from dataclasses import dataclass
+from typing import Any
 
 from gptfl.core import Features, FitData, MetricInfo, Progress, fingerprint, run_fingerprint
+from gptfl.core.blocked_rows import whole_digest
 from gptfl.core.splits import Split
 from gptfl.core.versions import installed_version
 from gptfl.errors import DataError, ResourceError
 from gptfl.plugins.interfaces import Estimator
-from gptfl.plugins.optional import HasFitNotes
+from gptfl.plugins.optional import HasFitNotes, RefersToVectors
 from gptfl.plugins.parts import OWN
 from gptfl.recording.recording import OpenedRecording
 from gptfl.simulation.requirements import NamedEstimator
@@ -16,6 +18,8 @@ from gptfl.store.simulators import SimulatorFile, read_simulator, write_simulato
 
 KEPT = "compared"
 """The workspace's folder for fits that only ``compare`` made: ``simulate`` does not take it."""
+VECTORS = "vectors"
+"""Under which a simulator's file keeps by what the vectors are known that it refers to."""
 WORTH_KEEPING = 0.5
 """Fits that took fewer seconds are made again rather than kept."""
 
@@ -121,9 +125,18 @@ def simulator_file(fitted: FittedEstimator, recording: OpenedRecording, data: Fi
             "validation_runs": list(dict.fromkeys(run.index for run in data.validation_runs)),
             "encoder": None if data.features is None else data.features.encoder,
             "notes": list(fitted.notes),
+            **_vectors_of(data.features),
             "unseen": None if recording.held_out is None else recording.held_out.to_json(recording.dynamics),
         },
     )
+
+
+def _vectors_of(features: Features | None) -> dict[str, Any]:
+    """By what the pool's vectors are known that are too many to be kept; nothing where they aren't."""
+    if features is None or not features.in_blocks:
+        return {}
+    known = {name: whole_digest(one.train) for name, one in features.sets.items()}
+    return {VECTORS: known} if all(known.values()) else {}
 
 
 def fit_or_load(named: NamedEstimator, recording: OpenedRecording, data: FitData) -> FittedEstimator:
@@ -138,7 +151,7 @@ def fit_or_load(named: NamedEstimator, recording: OpenedRecording, data: FitData
             try:
                 found = read_simulator(candidate)
                 if found.key == key:
-                    return _restored(named, found)
+                    return _restored(named, found, data.features)
             except (DataError, ResourceError) as error:
                 notes.append(f"{named.part.name} was fitted again, because {error.problem}")
     fitted = fit_fresh(named, recording, data)
@@ -151,8 +164,10 @@ def fit_or_load(named: NamedEstimator, recording: OpenedRecording, data: FitData
     return FittedEstimator(fitted.named, key, fitted.seconds, notes=(*notes, *fitted.notes))
 
 
-def _restored(named: NamedEstimator, found: SimulatorFile) -> FittedEstimator:
+def _restored(named: NamedEstimator, found: SimulatorFile, features: Features | None) -> FittedEstimator:
     estimator = named.estimator.restore(found.state)
+    if features is not None and isinstance(estimator, RefersToVectors) and estimator.lacks_vectors:
+        estimator.use_vectors(features)
     notes = tuple(str(note) for note in found.info.get("notes", ()))
     return FittedEstimator(
         NamedEstimator(named.part, estimator), found.key, float(found.info.get("seconds", 0.0)), True, notes

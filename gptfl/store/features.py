@@ -66,15 +66,16 @@ def _put_sets(file: h5py.File, features: Features) -> Iterator[tuple[str, h5py.G
         hdf5.put_array(group, "test", one.test)
 
 
-def read_features(path: Path) -> Features:
-    """Read features. Raises ``DataError``."""
-    return read_feature_rows(path)[0]
+def read_features(path: Path, *, known: bool = False) -> Features:
+    """Read features; of ``known`` ones that are ``LARGE``, nothing of the pool's is looked at. Raises ``DataError``."""
+    return read_feature_rows(path, known=known)[0]
 
 
-def read_feature_rows(path: Path) -> tuple[Features, tuple[str, ...], tuple[str, ...]]:
+def read_feature_rows(path: Path, *, known: bool = False) -> tuple[Features, tuple[str, ...], tuple[str, ...]]:
     """Read features and the digests of the pool's and the test examples' rows (empty where not kept).
 
-    The pool's vectors stay in the file where they are ``LARGE``: they are ``BlockedRows`` then.
+    The pool's vectors stay in the file where they are ``LARGE``: they are ``BlockedRows`` then, of which nothing is looked at
+    where they are ``known`` by their digest.
     """
     with files.open_file(path, FEATURES, max_bytes=files.whole(path)) as file:
         header = files.header_of(file)
@@ -84,7 +85,7 @@ def read_feature_rows(path: Path) -> tuple[Features, tuple[str, ...], tuple[str,
         for name in hdf5.names_in(group):
             one = hdf5.get_group(group, name)
             if large:
-                train = as_array(stored_rows(path, hdf5.get_dataset(one, "train", 2, "f")))
+                train = as_array(stored_rows(path, hdf5.get_dataset(one, "train", 2, "f", known=known)))
             else:
                 train = hdf5.get_array(one, "train", 2, "f")
             sets[name] = FeatureSet(train, hdf5.get_array(one, "test", 2, "f"), hdf5.get_word(one, "kind"))

@@ -94,7 +94,9 @@ def _read(group: h5py.Group, name: str, dataset: h5py.h5d.DatasetID, known: str 
     return array.astype(array.dtype.newbyteorder("="), copy=False)
 
 
-def get_dataset(group: h5py.Group, name: str, ndim: int | None = None, kinds: str = "biuf") -> h5py.Dataset:
+def get_dataset(
+    group: h5py.Group, name: str, ndim: int | None = None, kinds: str = "biuf", *, known: bool = False
+) -> h5py.Dataset:
     """An array of one axis or more to be read in parts with ``get_rows``; all of it is held against its digest here.
 
     Args:
@@ -102,17 +104,20 @@ def get_dataset(group: h5py.Group, name: str, ndim: int | None = None, kinds: st
         name: of the array there.
         ndim: how many axes it must have, None for any number.
         kinds: numpy's letters of the kinds of dtype that it may have.
+        known: whether nothing of it is looked at, for a caller who goes by its digest.
 
     Raises ``DataError`` as ``get_array`` does.
     """
-    found, known = _find(group, name)
+    found, digest = _find(group, name)
     _check_kind(group, found, ndim, kinds)
     dataset = h5py.Dataset(found)
+    if known:
+        return dataset
     rows = max(1, _BLOCK // max(1, math.prod(dataset.shape[1:]) * dataset.dtype.itemsize))
     with _reading(group, name):
         check_chunks(found)
         blocks = (dataset[start : start + rows] for start in range(0, len(dataset), rows))
-        if known is not None and digests.of_blocks(dataset.dtype, dataset.shape, blocks) != known:
+        if digest is not None and digests.of_blocks(dataset.dtype, dataset.shape, blocks) != digest:
             _note_change(dataset)
     return dataset
 

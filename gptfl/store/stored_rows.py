@@ -9,7 +9,7 @@ from jaxtyping import Float, Int
 
 from gptfl.core.blocked_rows import BLOCK_BYTES, BlockedRows
 from gptfl.errors import DataError
-from gptfl.store import files, hdf5
+from gptfl.store import digests, files, hdf5
 from gptfl.store.kinds import FEATURES
 
 _NEAR = 64
@@ -23,8 +23,11 @@ def stored_rows(path: Path, dataset: h5py.Dataset) -> BlockedRows:
     """
     plan, place = dataset.id.get_create_plist(), dataset.id.get_offset()
     if plan.get_layout() == h5py.h5d.CONTIGUOUS and place is not None:
-        return _FlatRows(path, place, dataset.shape, dataset.dtype)
-    return _PackedRows(path, dataset.name, dataset.shape, dataset.dtype)
+        found: BlockedRows = _FlatRows(path, place, dataset.shape, dataset.dtype)
+    else:
+        found = _PackedRows(path, dataset.name, dataset.shape, dataset.dtype)
+    found.digest = digests.kept(dataset.id)
+    return found
 
 
 class _FlatRows(BlockedRows):
