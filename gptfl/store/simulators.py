@@ -13,6 +13,9 @@ from gptfl.store import files, hdf5
 from gptfl.store.examples import metric_from_json, metric_to_json
 from gptfl.store.kinds import SIMULATOR
 
+UNPACKED = 2**22
+"""Floats of so many bytes and more are kept as they are."""
+
 
 @dataclass(frozen=True, slots=True)
 class SimulatorFile:
@@ -45,7 +48,8 @@ def write_simulator(path: Path, simulator: SimulatorFile) -> None:
         hdf5.put_text(file, "info", dict(simulator.info))
         state = file.create_group("state")
         for name, array in simulator.state.items():
-            hdf5.put_array(state, name, array)
+            # Sums of many vectors hardly get smaller, and take long to pack.
+            hdf5.put_array(state, name, array, packed=array.dtype.kind != "f" or array.nbytes < UNPACKED)
 
 
 def read_simulator(path: Path) -> SimulatorFile:

@@ -90,9 +90,9 @@ class _PackedRows(BlockedRows):
 
 def _pieces(places: Int[np.ndarray, " row"], most: int) -> list[tuple[int, int]]:
     """Where pieces of ascending places begin and end that are read at once: near one another, and ``most`` rows at most."""
-    found, begin = [], 0
-    for at in range(1, len(places) + 1):
-        if at == len(places) or places[at] - places[at - 1] > _NEAR or places[at] - places[begin] >= max(most, 1):
-            found.append((begin, at))
-            begin = at
-    return found
+    if not len(places):
+        return []
+    # Whatever lies far from the one before it begins a piece, and so does the first in each stretch of so many rows.
+    begins = (np.diff(places, prepend=-_NEAR - 1) > _NEAR) | (np.diff(places // max(most, 1), prepend=-1) != 0)
+    first = np.flatnonzero(begins)
+    return list(zip(first.tolist(), [*first[1:].tolist(), len(places)], strict=True))

@@ -14,10 +14,13 @@ from gptfl.core import Query
 from gptfl.estimators.clock import Places
 from gptfl.estimators.exposure_gp.accumulation import accumulated_counts
 from gptfl.estimators.exposure_gp.curricula import Curricula
+from gptfl.estimators.exposure_gp.own_products import Cells
 
 SHARE = 0.06
 """By so much of how far the average run has come, a run may end elsewhere for each factor of e in the number of examples:
 one standard deviation (``docs/exposure-gp.md``, "Other numbers of examples than recorded")."""
+MANY = 10_000
+"""Of a pool of so many examples and more, sums are taken over what runs see and not over the pool."""
 ROUNDING = 0.1
 """So small a difference of logarithms is none: shuffles and step sizes make as much."""
 
@@ -29,7 +32,12 @@ def breadths(runs: Curricula, steps: Int[np.ndarray, " recorded"]) -> Float[np.n
     """
     count = int(runs.batches.max(initial=-1)) + 1
     found = np.ones((len(runs.batches), len(steps)))
-    weights = replace(runs, relative=None).weights
+    runs = replace(runs, relative=None)
+    if count > MANY:
+        cells = Cells.of(runs, steps)
+        squares, sums = cells.squares.T, cells.sums.T
+        return np.where(squares > 0, sums**2 / np.where(squares > 0, squares, 1.0), 1.0)
+    weights = runs.weights
     for place, exposures in enumerate(accumulated_counts(runs.batches, weights, steps, count)):
         squares = (exposures**2).sum(axis=1)
         seen = squares > 0

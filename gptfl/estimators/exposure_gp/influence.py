@@ -235,7 +235,9 @@ def _moved(
 ) -> Float[np.ndarray, "example d"]:
     """How far a unit of exposure to each of their examples moves a run, less the average of the pool fitted."""
     passing = _passing(model, theirs, reach)
-    return np.asarray(np.einsum("p,pnd->nd", passing, theirs.rows - average[:, None]))
+    points, examples, width = theirs.rows.shape
+    moved = (passing.astype(theirs.rows.dtype) @ theirs.rows.reshape(points, examples * width)).reshape(examples, width)
+    return np.asarray(moved - passing @ average)
 
 
 def _rate(model: ExposureModel) -> float:

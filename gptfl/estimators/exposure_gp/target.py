@@ -8,7 +8,9 @@ of that is known well, so the posterior is a mean over a grid of both, weighed b
 priors around what all test examples told together.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import groupby
 
 import numpy as np
 from jaxtyping import Float
@@ -45,11 +47,6 @@ class Candidate:
     def precision(self) -> Float[np.ndarray, " row"]:
         """The inverse variance along each vector, in units of the noise's."""
         return np.asarray(1.0 / (self.factor * self.rows.values + 1.0))
-
-    def combined(self, parts: Float[np.ndarray, "source ..."]) -> Float[np.ndarray, "..."]:
-        """Prior covariances of own effects and of shared ones (``parts``) together, in units of the noise's variance."""
-        total = self.own * parts[0] if len(parts) == 1 else self.own * parts[0] + parts[1]
-        return np.asarray(self.factor * total)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,27 +95,77 @@ class TargetPosterior:
 
     def mean(self, cross: Float[np.ndarray, "source effect run"]) -> Float[np.ndarray, " effect"]:
         """The means of effects whose prior covariances with the runs are ``cross``."""
-        return np.asarray(sum(one.share * self._mean(one, cross) for one in self.candidates) / self._whole)
+        found = np.zeros(cross.shape[1])
+        for group in self._groups():
+            found += group.turned(cross) @ (group.pulls @ group.shares)
+        return found / self._whole
 
     def variance(
         self, cross: Float[np.ndarray, "source effect run"], prior: Float[np.ndarray, "source effect"]
     ) -> Float[np.ndarray, " effect"]:
         """The variances of effects, of which the prior ones are ``prior``."""
         mean, found = self.mean(cross), np.zeros(prior.shape[1])
-        for one in self.candidates:
-            scaled = one.combined(cross) @ one.rows.vectors * np.sqrt(one.precision)
-            left = np.maximum(one.combined(prior) - (scaled**2).sum(axis=1), 0.0)
-            found += one.share * (one.variance * left + (self._mean(one, cross) - mean) ** 2)
+        for group in self._groups():
+            turned = group.turned(cross)
+            told = turned**2 @ (group.precision * group.factors**2)
+            left = np.maximum(group.combined(prior)[:, None] * group.factors - told, 0.0)
+            found += (group.variances * left + (turned @ group.pulls - mean[:, None]) ** 2) @ group.shares
         return found / self._whole
 
     def before(self, prior: Float[np.ndarray, "source effect"]) -> Float[np.ndarray, " effect"]:
         """The variances of effects before any run, with the factors as they are known now."""
-        return np.asarray(sum(one.share * one.variance * one.combined(prior) for one in self.candidates) / self._whole)
+        parts = (group.combined(prior) * (group.shares * group.variances @ group.factors) for group in self._groups())
+        return np.asarray(sum(parts) / self._whole)
 
     @property
     def _whole(self) -> float:
         return sum(one.share for one in self.candidates)
 
-    @staticmethod
-    def _mean(one: Candidate, cross: Float[np.ndarray, "source effect run"]) -> Float[np.ndarray, " effect"]:
-        return np.asarray(one.combined(cross) @ one.rows.vectors @ (one.precision * one.deviations))
+    def _groups(self) -> Iterator["_Group"]:
+        """The candidates, those together that differ in the factor of the signal alone."""
+        for _, some in groupby(self.candidates, lambda one: one.own):
+            yield _Group(tuple(some))
+
+
+@dataclass(frozen=True, slots=True)
+class _Group:
+    """Candidates of one factor of the examples' own effects: they share the vectors of the runs' covariance."""
+
+    candidates: tuple[Candidate, ...]
+
+    def _each(self, name: str) -> Float[np.ndarray, " candidate"]:
+        return np.array([getattr(one, name) for one in self.candidates])
+
+    @property
+    def shares(self) -> Float[np.ndarray, " candidate"]:
+        """How probable each is."""
+        return self._each("share")
+
+    @property
+    def factors(self) -> Float[np.ndarray, " candidate"]:
+        """The factor of the signal in each."""
+        return self._each("factor")
+
+    @property
+    def variances(self) -> Float[np.ndarray, " candidate"]:
+        """The variance of the noise in each."""
+        return self._each("variance")
+
+    @property
+    def precision(self) -> Float[np.ndarray, "row candidate"]:
+        """The inverse variance along each vector in each."""
+        return np.stack([one.precision for one in self.candidates], axis=1)
+
+    @property
+    def pulls(self) -> Float[np.ndarray, "row candidate"]:
+        """By what covariances along each vector are multiplied to be a mean."""
+        return np.stack([one.factor * one.precision * one.deviations for one in self.candidates], axis=1)
+
+    def combined(self, parts: Float[np.ndarray, "source ..."]) -> Float[np.ndarray, "..."]:
+        """Prior covariances of own effects and of shared ones together, before the factor of the signal."""
+        own = self.candidates[0].own
+        return np.asarray(own * parts[0] if len(parts) == 1 else own * parts[0] + parts[1])
+
+    def turned(self, cross: Float[np.ndarray, "source effect run"]) -> Float[np.ndarray, "effect row"]:
+        """Covariances with the runs, along the vectors."""
+        return np.asarray(self.combined(cross) @ self.candidates[0].rows.vectors)
