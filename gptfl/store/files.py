@@ -143,9 +143,9 @@ def open_file(
 
 
 def whole(path: Path) -> int:
-    """How many bytes a file may unpack to whose large arrays are read some rows at a time: as many as it takes."""
+    """How many bytes a file may unpack to whose large arrays are read some rows at a time: twice as many as it takes."""
     try:
-        return max(MAX_BYTES, path.stat().st_size)
+        return max(MAX_BYTES, 2 * path.stat().st_size)
     except OSError:
         return MAX_BYTES
 

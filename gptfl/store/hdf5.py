@@ -23,7 +23,7 @@ from gptfl.store.memory import path_of as path_of
 from gptfl.store.safety import is_trusted, numbers, refuse
 
 _MAX_ATTRIBUTE = 4096
-_MAX_TEXT = 128 * 2**20
+_MAX_TEXT = 2**30
 _MAX_LINE = 8 * 2**20
 _MAX_VALUES = 2**22
 """Parsed JSON can take many times the memory of its text, by the number of values in it beyond a few a line."""
