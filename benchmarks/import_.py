@@ -42,7 +42,7 @@ def write(folder: Path, arguments: argparse.Namespace) -> int:
         run.mkdir()
         with (run / "train_samples_id.json").open("w", encoding="utf-8") as file:
             for step in range(1, arguments.steps + 1):
-                batch = random.integers(0, arguments.pool, size=4).tolist()
+                batch = random.integers(0, arguments.pool, size=arguments.batch).tolist()
                 file.write(json.dumps({"step": step, "samples_id": batch}) + "\n")
         with (run / "all_loss_trajectory.out").open("w", encoding="utf-8") as file:
             for test in range(arguments.test):
@@ -55,7 +55,7 @@ def write(folder: Path, arguments: argparse.Namespace) -> int:
 def main() -> None:
     """Make the recording and print a table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    for name, value in (("runs", 25), ("steps", 96), ("test", 277), ("pool", 200)):
+    for name, value in (("runs", 25), ("steps", 96), ("test", 277), ("pool", 200), ("batch", 4)):
         parser.add_argument(f"--{name}", type=int, default=value)
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as place:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Int
 
+from gptfl.core.many_examples import ManyExamples
 from gptfl.core.turns import Turn, transcript
 from gptfl.core.values import fingerprint
 from gptfl.errors import DataError
@@ -238,7 +239,13 @@ def tasks_of(examples: Sequence[Example]) -> tuple[str, ...]:
 
 def examples_fingerprint(pool: Sequence[Example], test: Sequence[Example]) -> str:
     """Identify a pool and a test set by ids and texts, in order."""
-    return fingerprint([[e.id, e.digest] for e in pool], [[e.id, e.digest] for e in test])
+
+    def named(examples: Sequence[Example]) -> list[Sequence[str]]:
+        if isinstance(examples, ManyExamples):
+            return list(zip(examples.ids, examples.digests, strict=True))
+        return [(example.id, example.digest) for example in examples]
+
+    return fingerprint(named(pool), named(test))
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,6 +262,8 @@ class TaskData:
 
 def weights_of(pool: Sequence[Example]) -> Int[np.ndarray, " pool"] | None:
     """How much each example counts in the loss of a batch; None where all count alike."""
+    if isinstance(pool, ManyExamples):
+        return pool.weights
     weights = [example.weight for example in pool if example.weight is not None]
     return np.array(weights, dtype=np.int64) if pool and len(weights) == len(pool) else None
 

@@ -140,12 +140,20 @@ def import_with(options: ImportOptions, *, progress: Progress = silent) -> Impor
         *([f"left out, for being no metric that gptfl knows: {listed(unknown)}"] if unknown else []),
         *made.notes,
         *filter(None, [classes]),
+        *([_without_products(len(pool), len(test))] if points and gradients is None else []),
         *_about(dynamics),
     )
     result = _counted(path, dynamics, made, notes)
     if features is None:
         return result
     return replace(result, features=features_path, sets=tuple(sorted(features.sets, key=natural)))
+
+
+def _without_products(pool: int, test: int) -> str:
+    return (
+        f"products of {pool:,} x {test:,} gradients are too many to be kept: exposure-gp goes by the sketches, and tracin-cp and "
+        "grad-dot, which need them, can't be compared"
+    )
 
 
 def _counted(path: Path, dynamics: Dynamics, made: Assembly, notes: tuple[str, ...]) -> ImportResult:

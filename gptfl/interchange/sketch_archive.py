@@ -12,13 +12,17 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from gptfl.core import Dynamics, Features, GradientProducts, SketchPoint, fingerprint
+from gptfl.core.blocked_rows import as_array
 from gptfl.encoders.gradients import Gradients, sets_of
 from gptfl.errors import DataError
+from gptfl.interchange.archive_rows import ArchiveRows
 
 MAX_ARRAYS = 4096
 MAX_UNPACKED = 2**31
 """Bytes of all sketches together, as 32-bit floats."""
 MAX_HEADER = 10_000
+LARGE = 2**25
+"""Sketches of a pool that are so many numbers or more are read some rows at a time; products of so many aren't kept."""
 LAYOUT = "arrays trS, teS and, where there is one, trpS for each point S, each with a scalar NAME_scale"
 _NAME = re.compile(r"(trp|tr|te)(\d{1,9})(_scale)?\.npy")
 
@@ -46,7 +50,8 @@ def _points(archive: zipfile.ZipFile, path: Path, pool: int, test: int) -> list[
     steps = sorted({int(name[2:]) for name in members if re.fullmatch(r"te\d+", name)})
     if not steps:
         raise DataError(f"--sketches {path} holds no point", f"expected {LAYOUT}")
-    if sum(math.prod(shape) * 4 for shape in shapes.values()) > MAX_UNPACKED:
+    large = sum(math.prod(shape) for name, shape in shapes.items() if name.startswith("tr")) >= LARGE
+    if sum(math.prod(shape) * 4 for name, shape in shapes.items() if not (large and name[:2] == "tr")) > MAX_UNPACKED:
         raise DataError(f"--sketches {path} unpacks to more than {MAX_UNPACKED >> 30} GiB", "give fewer points")
     wide = shapes[f"te{steps[0]}"][-1:]
     for name, shape in shapes.items():
@@ -64,7 +69,13 @@ def _points(archive: zipfile.ZipFile, path: Path, pool: int, test: int) -> list[
             )
     points = []
     for step in steps:
-        found = {name: _scaled(archive, members, name, path) for name in _sides(step) if name in members}
+        found = {
+            name: _rows(archive, members, name, path)
+            if large and name.startswith("tr")
+            else _scaled(archive, members, name, path)
+            for name in _sides(step)
+            if name in members
+        }
         train, tests, preconditioned = (found.get(name) for name in _sides(step))
         if train is None or tests is None:
             raise DataError(f"--sketches {path} has no 'tr{step}' to its 'te{step}'", f"expected {LAYOUT}")
@@ -129,6 +140,17 @@ def _scaled(
     return values
 
 
+def _rows(
+    archive: zipfile.ZipFile, members: Mapping[str, zipfile.ZipInfo], name: str, path: Path
+) -> Float[np.ndarray, "example d"]:
+    """The same of an array that is read some rows at a time."""
+    shape, dtype, fortran, begin = _header(archive, members[name], path)
+    if fortran:
+        return _scaled(archive, members, name, path)
+    scale = float(_array(archive, members[f"{name}_scale"], path)) if f"{name}_scale" in members else 1.0
+    return as_array(ArchiveRows(path, members[name].filename, (shape[0], shape[1]), dtype, begin, scale))
+
+
 def _array(archive: zipfile.ZipFile, info: zipfile.ZipInfo, path: Path) -> np.ndarray:
     shape, dtype, fortran, begin = _header(archive, info, path)
     with archive.open(info) as packed:
@@ -161,11 +183,13 @@ def features_of(
 
 def products_of(
     points: Sequence[SketchPoint], kept: Int[np.ndarray, " kept"], learning_rates: Float[np.ndarray, " step"]
-) -> GradientProducts:
-    """Inner products of the sketches, which estimate those of the gradients.
+) -> GradientProducts | None:
+    """Inner products of the sketches, which estimate those of the gradients; None where they are too many.
 
     The seed of the reference run is not known and told as 0.
     """
+    if len(points) * len(points[0].train) * len(kept) >= LARGE:
+        return None
     raw = np.stack([point.train @ point.test[kept].T for point in points])
     divided, own_raw, own = np.full_like(raw, np.nan), [], np.full(raw.shape[:2], np.nan, dtype=raw.dtype)
     for row, point in enumerate(points):

@@ -8,6 +8,7 @@ from typing import Any
 import h5py
 
 from gptfl.core import Example, MetricInfo, TaskData
+from gptfl.core.many_examples import as_tuple
 from gptfl.core.recording_settings import LARGEST
 from gptfl.core.texts import ID_RULE, id_problem
 from gptfl.core.turns import Turn
@@ -15,8 +16,11 @@ from gptfl.errors import DataError
 from gptfl.store import hdf5
 from gptfl.store.deferred import defer
 from gptfl.store.jsonlines import shown
+from gptfl.store.many_examples import read_many
 
-MAX_EXAMPLES = 1_000_000
+MAX_EXAMPLES = 10_000_000
+MANY = 50_000
+"""So many examples of one side are made one by one, when they are asked for."""
 MAX_CLASSES = 10_000
 """How many classes examples may have that don't list their choices."""
 
@@ -30,13 +34,20 @@ def put_examples(group: h5py.Group, name: str, examples: Sequence[Example]) -> N
     hdf5.put_lines(group, name, [_to_json(example) for example in examples])
 
 
-def get_examples(group: h5py.Group, name: str) -> tuple[Example, ...]:
-    """Read examples.
+def get_examples(group: h5py.Group, name: str, count: int = 0) -> tuple[Example, ...]:
+    """Read examples; ``MANY`` and more are made when they are asked for (``many``).
+
+    Args:
+        group: where they are.
+        name: what they are called there.
+        count: how many there should be.
 
     Raises ``DataError`` if they are malformed, an id occurs twice or a label is out of range; a text that isn't that of
     its digest is told last.
     """
     where = f"{hdf5.path_of(group)}: {group.name}/{name}"
+    if count >= MANY:
+        return as_tuple(read_many(group, name, where, _made))
     examples: list[Example] = []
     seen: set[str] = set()
     # One by one, so that a file made to do harm is refused at its first line.
@@ -54,6 +65,14 @@ def get_examples(group: h5py.Group, name: str) -> tuple[Example, ...]:
         if len(examples) > MAX_EXAMPLES:
             raise DataError(f"{where} has more than {MAX_EXAMPLES:,} examples", "record fewer")
     return tuple(examples)
+
+
+def _made(row: Any, where: str) -> Example:
+    """One example that was asked for. Raises ``DataError``."""
+    example = _from_json(row, where)
+    check_labels([example], where)
+    check_digest(example, where)
+    return example
 
 
 def check_examples(data: TaskData, where: str) -> None:

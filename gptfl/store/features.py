@@ -17,6 +17,7 @@ from gptfl.store import files, hdf5
 from gptfl.store.deferred import check_unchanged
 from gptfl.store.kinds import FEATURES
 from gptfl.store.large_files import create_large
+from gptfl.store.seconds import get_seconds, put_seconds
 from gptfl.store.stored_rows import stored_rows
 
 
@@ -50,7 +51,7 @@ def write_features(
 
 def _put_about(file: h5py.File, features: Features, pool: Sequence[str], test: Sequence[str]) -> None:
     hdf5.put_word(file, "encoder", features.encoder)
-    hdf5.put_seconds(file, features.seconds)
+    put_seconds(file, features.seconds)
     rows = file.create_group("rows")
     hdf5.put_lines(rows, "pool", list(pool))
     hdf5.put_lines(rows, "test", list(test))
@@ -91,7 +92,7 @@ def read_feature_rows(path: Path, *, known: bool = False) -> tuple[Features, tup
             sets[name] = FeatureSet(train, hdf5.get_array(one, "test", 2, "f"), hdf5.get_word(one, "kind"))
         rows = hdf5.get_group(file, "rows")
         pool_digests, test_digests = (tuple(hdf5.get_lines(rows, part, texts=True)) for part in ("pool", "test"))
-        encoder, seconds = hdf5.get_word(file, "encoder"), hdf5.get_seconds(file)
+        encoder, seconds = hdf5.get_word(file, "encoder"), get_seconds(file)
     features = Features(encoder, header.settings, str(header.inputs.get("examples")), sets, seconds)
     _check_shapes(features, pool_digests, test_digests, str(path))
     return features, pool_digests, test_digests

@@ -5,6 +5,7 @@ import math
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import h5py
@@ -233,6 +234,30 @@ def get_lines(group: h5py.Group, name: str, *, texts: bool = False) -> Iterator[
         start = end + 1
 
 
+def get_line_bytes(group: h5py.Group, name: str) -> tuple[np.ndarray, np.ndarray]:
+    """The bytes of what ``put_lines`` kept, of which none is parsed, and where each line begins, and the end.
+
+    Raises ``DataError``.
+    """
+    text = _get_bytes(group, name, 1, "u")
+    begins = np.append(0, np.flatnonzero(text == ord("\n")) + 1)
+    if np.diff(begins).max(initial=0) > _MAX_LINE or begins[-1] != len(text):
+        raise refuse(
+            path_of(group),
+            f"has in {name!r} at {group.name} a line without end, or of more than {_MAX_LINE // 2**20} MiB",
+        )
+    return text, begins
+
+
+def parse_line(group: str, name: str, path: Path, text: bytes) -> Any:
+    """The value of one line of what lies at a place of a file. Raises ``DataError``."""
+    try:
+        return parse_json(text.decode(), lenient=True)
+    except (JsonError, UnicodeDecodeError) as error:
+        what = str(error) if isinstance(error, JsonError) else "is not UTF-8 text"
+        raise DataError(f"{path} is damaged: {group.rstrip('/')}/{name} {what}", "make it again") from error
+
+
 def _get_bytes(group: h5py.Group, name: str, ndim: int, kinds: str) -> np.ndarray:
     dataset, known = _find(group, name)
     _check_kind(group, dataset, ndim, kinds)
@@ -273,12 +298,7 @@ def _bounded(text: bytes, name: str) -> bytes:
 
 
 def _parse(group: h5py.Group, name: str, text: bytes) -> Any:
-    try:
-        return parse_json(text.decode(), lenient=True)
-    except (JsonError, UnicodeDecodeError) as error:
-        what = str(error) if isinstance(error, JsonError) else "is not UTF-8 text"
-        where = f"{group.name.rstrip('/')}/{name}"
-        raise DataError(f"{path_of(group)} is damaged: {where} {what}", "make it again") from error
+    return parse_line(group.name, name, path_of(group), text)
 
 
 def put_word(group: h5py.Group, name: str, value: str) -> None:
@@ -309,22 +329,6 @@ def _put_attribute(group: h5py.Group, name: str, value: np.ndarray) -> None:
 def get_int(group: h5py.Group, name: str) -> int:
     """Read an attribute that holds a whole number. Raises ``DataError``."""
     return int(_attribute(group, name, "iu"))
-
-
-def put_seconds(group: h5py.Group, seconds: float | None) -> None:
-    """Keep how long something took as the attribute ``seconds``; nothing where that isn't known."""
-    if seconds is not None:
-        put_number(group, "seconds", float(seconds))
-
-
-def get_seconds(group: h5py.Group) -> float | None:
-    """Read what ``put_seconds`` kept. Raises ``DataError`` for what is no length of time."""
-    if not h5py.h5a.exists(group.id, b"seconds"):
-        return None
-    seconds = get_float(group, "seconds")
-    if not 0 <= seconds < math.inf:
-        raise refuse(path_of(group), f"says at {group.name} that it took {seconds} seconds")
-    return seconds
 
 
 def get_float(group: h5py.Group, name: str) -> float:

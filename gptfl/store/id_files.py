@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Int
 
 from gptfl.core import Example, user_path
+from gptfl.core.many_examples import ids_of
 from gptfl.core.texts import JsonError, id_on, parse_json
 from gptfl.errors import DataError
 from gptfl.plugins.registry import suggest
@@ -35,7 +36,7 @@ class ExampleIndex:
     def __init__(self, examples: Sequence[Example], noun: str = "pool", remedy: str = "") -> None:
         self.noun = noun
         self.remedy = remedy or f"list the {noun}'s ids with gptfl inspect FILE --examples"
-        self.places = {example.id: place for place, example in enumerate(examples)}
+        self.places = {name: place for place, name in enumerate(ids_of(examples))}
 
     def place(self, name: str, where: str) -> int:
         """The place of an id. Raises ``DataError`` with the nearest known one."""

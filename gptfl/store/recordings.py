@@ -137,7 +137,9 @@ def read_dynamics(path: Path) -> Dynamics:
         header, metrics = about.header, about.metrics
         _check_settings(header.settings, path)
         group = hdf5.get_group(file, "examples")
-        pool, test = get_examples(group, "pool"), get_examples(group, "test")
+        pool, test = (
+            get_examples(group, side, count) for side, count in zip(("pool", "test"), about.counts, strict=True)
+        )
         if header.inputs.get("examples") != examples_fingerprint(pool, test):
             raise DataError(f"{path} is damaged: its examples were changed", "record it again with gptfl collect")
         group = hdf5.get_group(file, "runs")

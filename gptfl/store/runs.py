@@ -8,6 +8,7 @@ import numpy as np
 from gptfl.core import FIT, REPEAT, TEST, VALIDATION, Curriculum, MetricInfo, Run
 from gptfl.errors import DataError
 from gptfl.store import hdf5
+from gptfl.store.seconds import get_seconds, put_seconds
 
 ROLES = (FIT, VALIDATION, TEST, REPEAT)
 REMEDY = "record it again with gptfl collect"
@@ -21,7 +22,7 @@ def put_run(runs: h5py.Group, run: Run) -> None:
     hdf5.put_number(group, "index", run.index)
     hdf5.put_number(group, "seed", run.seed)
     hdf5.put_word(group, "role", run.role)
-    hdf5.put_seconds(group, run.seconds)
+    put_seconds(group, run.seconds)
     hdf5.put_array(group, "batches", run.curriculum.batches)
     hdf5.put_array(group, "learning_rates", run.curriculum.learning_rates)
     hdf5.put_array(group, "steps", run.steps)
@@ -48,7 +49,7 @@ def get_run(group: h5py.Group) -> Run:
         steps=hdf5.get_array(group, "steps", 1, "i"),
         metrics=_arrays(metrics),
         derivatives={} if derivatives is None else _arrays(derivatives),
-        seconds=hdf5.get_seconds(group),
+        seconds=get_seconds(group),
     )
 
 

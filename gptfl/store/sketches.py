@@ -13,6 +13,7 @@ from gptfl.errors import DataError
 from gptfl.store import files, hdf5
 from gptfl.store.gradients import check_gradients, get_products, put_products
 from gptfl.store.kinds import DYNAMICS
+from gptfl.store.seconds import get_seconds, put_seconds
 
 GROUP, PRODUCTS = "sketches", "products"
 REMEDY = "record it again with gptfl collect --sketches"
@@ -86,7 +87,7 @@ def put_sketches(file: h5py.File, sketches: GradientSketches, pool: int, test: i
     hdf5.put_number(group, "dimensions", sketches.dimensions)
     if sketches.modules:
         hdf5.put_word(group, "modules", sketches.modules)
-    hdf5.put_seconds(group, sketches.seconds)
+    put_seconds(group, sketches.seconds)
     hdf5.put_array(group, "steps", sketches.steps)
     hdf5.put_array(group, "learning_rates", sketches.learning_rates)
     if sketches.products is not None:
@@ -129,7 +130,7 @@ def get_sketches(file: h5py.File, pool: int, test: int) -> GradientSketches | No
         dimensions=dimensions,
         modules=hdf5.get_word(group, "modules") if "modules" in group.attrs else None,
         points=StoredPoints(hdf5.path_of(file), steps.tolist()),
-        seconds=hdf5.get_seconds(group),
+        seconds=get_seconds(group),
         products=products,
     )
 

@@ -1,0 +1,51 @@
+"""Examples that are too many to be made one and all: each is made when it is asked for."""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, overload
+
+import numpy as np
+from jaxtyping import Int
+
+if TYPE_CHECKING:
+    from gptfl.core.examples import Example
+
+
+class ManyExamples(Sequence["Example"]):
+    """Examples of which ids, digests and weights are there at once, and the rest when one is asked for."""
+
+    def __init__(
+        self,
+        ids: Sequence[str],
+        digests: Sequence[str],
+        weights: Int[np.ndarray, " example"] | None,
+        make: Callable[[int], "Example"],
+    ) -> None:
+        """Of so many ids; ``make`` gives the example at a place, ``weights`` are None where all count alike."""
+        self.ids, self.digests, self.weights, self._make = ids, digests, weights, make
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @overload
+    def __getitem__(self, place: int) -> "Example": ...
+
+    @overload
+    def __getitem__(self, place: slice) -> "Sequence[Example]": ...
+
+    def __getitem__(self, place: int | slice) -> Any:
+        """The example at a place, or some as a tuple. Raises ``DataError`` for one that is damaged."""
+        places = range(len(self))[place]
+        return self._make(places) if isinstance(places, int) else tuple(map(self._make, places))
+
+    def __iter__(self) -> Iterator["Example"]:
+        return map(self._make, range(len(self)))
+
+
+def as_tuple(examples: ManyExamples) -> "tuple[Example, ...]":
+    """The same, for the type checker a tuple: it is taken in the place of one wherever none is added to it."""
+    return examples  # type: ignore[return-value]
+
+
+def ids_of(examples: "Sequence[Example]") -> Sequence[str]:
+    """The ids of examples, in order."""
+    return examples.ids if isinstance(examples, ManyExamples) else [example.id for example in examples]
