@@ -1,5 +1,6 @@
 """Vectors in a NumPy archive that has too many for memory, read from its beginning to its end."""
 
+import weakref
 import zipfile
 from pathlib import Path
 from typing import IO
@@ -59,6 +60,7 @@ class ArchiveRows(BlockedRows):
             self._stream.close()
         with zipfile.ZipFile(self.path) as archive:
             self._stream = archive.open(self.member)
+        weakref.finalize(self, self._stream.close)
         self._place = 0
         self._bytes(self._begin)
 

@@ -1,6 +1,7 @@
 """Vectors in a features file, read some rows at a time for as long as someone holds them."""
 
 import os
+import weakref
 from pathlib import Path
 
 import h5py
@@ -37,9 +38,10 @@ class _FlatRows(BlockedRows):
         self.path, self.place, self.shape, self.dtype = path, place, shape, dtype.newbyteorder("=")
         self._stored = dtype
         try:
-            self._handle = path.open("rb", buffering=0)
+            self._handle = os.open(path, os.O_RDONLY)
         except OSError as error:
             raise DataError(f"{path} can't be read ({error.strerror})", "check the path") from error
+        weakref.finalize(self, os.close, self._handle)
 
     def read(self, start: int, stop: int) -> Float[np.ndarray, "row d"]:
         """Rows ``start`` to ``stop``. Raises ``DataError`` where the file has become shorter."""
@@ -47,7 +49,7 @@ class _FlatRows(BlockedRows):
         room = found.reshape(-1).view(np.uint8).data
         place, done = self.place + start * self.shape[1] * self.dtype.itemsize, 0
         while done < len(room):
-            data = os.pread(self._handle.fileno(), min(len(room) - done, BLOCK_BYTES), place + done)
+            data = os.pread(self._handle, min(len(room) - done, BLOCK_BYTES), place + done)
             if not data:
                 raise DataError(f"{self.path} has become shorter", "make it again")
             room[done : done + len(data)] = data
