@@ -6,7 +6,6 @@ import pytest
 from gptfl.core import Dynamics, Example, FeatureSet
 from gptfl.encoders import minilm
 from gptfl.errors import DataError, PluginError, ResourceError, UsageError
-from gptfl.features import embedding
 from gptfl.features.featurize import default_encoder, featurize
 from gptfl.plugins import EncoderTags
 from gptfl.plugins.registry import get_registry
@@ -220,13 +219,6 @@ def test_progress_reaches_the_encoder_and_ends(tmp_path, recording, monkeypatch)
     featurize("counting", workspace=tmp_path, progress=lambda *call: calls.append(call))
     assert calls[0][:3] == ("featurize", 0, 32)
     assert calls[-1][:3] == ("featurize", 32, 32)
-
-
-def test_a_row_is_known_by_all_that_an_encoder_can_read():
-    one = Example("a", "p", "t", ("t", "u"), 0, {"kind": "x"})
-    assert embedding.row_key(one) == embedding.row_key(replace(one, id="b"))
-    for change in ({"prompt": "q", "digest": ""}, {"label": 1}, {"choices": ("t", "v")}, {"fields": {}}):
-        assert embedding.row_key(one) != embedding.row_key(replace(one, **change))
 
 
 def test_data_is_refused_where_the_recording_keeps_its_texts(tmp_path, recording):
