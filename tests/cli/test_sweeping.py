@@ -5,6 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from gptfl.cli.sweeping import check_one_form, check_runs_only, run_sweep
+from gptfl.errors import UsageError
+from gptfl.options.base import assemble
+from gptfl.options.evaluation import CompareOptions, PointOptions, SweepOptions
 from tests.cli.conftest import Outcome
 from tests.cli.test_errors import refuses
 
@@ -57,3 +61,28 @@ def test_a_sweep_over_runs_is_a_table_a_picture_and_csv(gptfl: Command, finished
     assert lines[0].startswith("estimator,name,encoder,runs,groups,mse,")
     # The runs were timed as they were recorded.
     assert all(float(line.split(",")[-3]) > 0 for line in lines[1:])
+
+
+def test_options_of_a_sweep_over_runs_alone_are_refused_without_it() -> None:
+    check_runs_only(SweepOptions(held_out=2, draws=3), over_runs=True)
+    check_runs_only(SweepOptions(), over_runs=False)
+    for options, flag in ((SweepOptions(held_out=2), "--held-out"), (SweepOptions(draws=3), "--draws")):
+        with pytest.raises(UsageError, match=f"{flag} is of --sweep runs alone: leave it out, or give --sweep runs="):
+            check_runs_only(options, over_runs=False)
+
+
+def test_one_form_of_output_is_chosen() -> None:
+    for form in ({}, {"as_json": True}, {"as_csv": True}):
+        check_one_form(PointOptions(**form))
+    with pytest.raises(UsageError, match="--json and --csv were given together: choose one"):
+        check_one_form(PointOptions(as_json=True, as_csv=True))
+
+
+def test_options_that_no_sweep_has_are_refused_before_any_work() -> None:
+    for given, flag in (
+        ({"observe": 1}, "--observe"),
+        ({"calibrate": True}, "--calibrate"),
+        ({"unseen": "test"}, "--unseen"),
+    ):
+        with pytest.raises(UsageError, match=f"{flag} does not go with --sweep: leave out one of them"):
+            run_sweep(assemble(CompareOptions, (), {"sweep": ["order=1"], **given}))

@@ -2,12 +2,18 @@
 
 import json
 import shutil
+from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from gptfl.api.compare import compare
 from gptfl.errors import UsageError
+from gptfl.evaluation.compare import LONE, compare_held_out
+from gptfl.options.base import make
+from gptfl.options.evaluation import CompareOptions
 from gptfl.plugins.registry import build, using
+from gptfl.recording.recording import open_recording
 from gptfl.report.comparison import to_json
 from gptfl.report.footnotes import footnotes
 from tests import interval_estimator
@@ -49,3 +55,37 @@ def test_squared_errors_are_held_against_the_least_or_a_named_one(space):
     assert set(document) == {"squared_error", "over", "more", "interval", "clear"}
     with pytest.raises(UsageError, match=r"--against-estimator 'nobody' is not compared: name one of the rows: pers"):
         compare(workspace=space, against_estimator="nobody", figure=False)
+
+
+def opened(space, runs=None):
+    recording = open_recording(space / "syn.dynamics.h5", None)
+    return recording if runs is None else replace(recording, dynamics=replace(recording.dynamics, runs=tuple(runs)))
+
+
+def noted(space, runs):
+    asked = make(CompareOptions, estimators=("mean-run",), folds=6)
+    return compare_held_out(opened(space, runs), asked).notes
+
+
+def test_a_run_that_makes_most_of_the_error_is_named(space):
+    runs = list(opened(space).dynamics.runs)
+    assert not any("alone makes" in note for note in noted(space, runs))
+    # Not so far out that it is left out as diverged.
+    values = runs[5].metrics["loss"] + np.where(runs[5].steps > 0, 0.9, 0.0)[:, None]
+    runs[5] = replace(runs[5], metrics={"loss": values})
+    (note,) = (note for note in noted(space, runs) if "alone makes" in note)
+    assert note.startswith("run-0005 alone makes ")
+    assert note.endswith("% of mean-run's squared error: skill tells of little but that run")
+    assert int(note.split()[3].rstrip("%")) > 100 * LONE
+
+
+def test_several_comparisons_read_features_once(space, made_space, monkeypatch):
+    shutil.copy2(made_space / "syn.synthetic.features.h5", space)
+    read = {}
+    asked = make(CompareOptions, estimators=("exposure-gp",))
+    first = compare_held_out(opened(space), asked, read=read)
+    assert len(read) == 1
+    monkeypatch.setattr("gptfl.features.lookup.read_features", lambda *_: pytest.fail("read again"))
+    again = compare_held_out(opened(space), asked, read=read)
+    np.testing.assert_array_equal(first.predicted["exposure-gp"], again.predicted["exposure-gp"])
+    assert not list(space.glob("*.json"))

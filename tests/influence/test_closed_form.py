@@ -1,12 +1,15 @@
 """Influence in closed form, against the dense process and simulated replacements."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 import gptfl
-from gptfl.errors import DataError
+from gptfl.errors import DataError, PluginError
 from gptfl.features import lookup
 from gptfl.features import vectors as feature_vectors
+from gptfl.influence.closed_form import checked_influence, closed_form, on_target, target_weights
 from gptfl.simulation.simulator import open_fitted
 from tests import ranking_estimators
 from tests.ranked import (
@@ -73,3 +76,44 @@ def test_closed_form_knows_nothing_of_test_examples_set_aside(ranked_space) -> N
     assert ranked.how == "remove"
     with pytest.raises(DataError, match=r"was fitted without test example 'test-\d', and tells no influence on it"):
         gptfl.rank(workspace=ranked_space)
+
+
+def test_a_mean_of_test_examples_is_weights_over_those_that_were_fitted(ranked_space) -> None:
+    gptfl.fit("bayes", workspace=ranked_space)
+    source = open_fitted(None, None, ranked_space, None, None)
+    np.testing.assert_allclose(target_weights(source, np.array([3, 1])), [[0, 0.5, 0, 0.5, 0]])
+    seen = np.array([1, -1, 0, 2, -1])
+    partly = replace(source, scope=replace(source.scope, test_seen=seen))
+    np.testing.assert_allclose(target_weights(partly, np.array([2, 0, 3])), np.full((1, 3), 1 / 3))
+    with pytest.raises(DataError, match="was fitted without test example 'test-1', and tells no influence on it"):
+        target_weights(partly, np.array([0, 1]))
+
+
+ONES = np.ones((3, 2))
+
+
+@pytest.mark.parametrize(
+    ("answer", "message"),
+    [
+        (ONES, "as ndarray, not as a pair of arrays"),
+        ((ONES,), "as tuple, not as a pair"),
+        ((ONES[:2], ONES), r"of shape \(2, 2\), not \(3, 2\)"),
+        ((ONES, ONES[:, :1]), r"of shape \(3, 1\), not \(3, 2\)"),
+        ((ONES * np.nan, ONES), "not finite or below 0"),
+        ((ONES, ONES * np.inf), "not finite or below 0"),
+        ((ONES, -ONES), "not finite or below 0"),
+    ],
+)
+def test_an_ill_shaped_answer_is_the_estimators_fault(answer, message) -> None:
+    with pytest.raises(PluginError, match=f"^estimator 'x' of acme told influences.*{message}"):
+        checked_influence(answer, (3, 2), "estimator 'x' of acme")
+
+
+def test_an_estimator_without_an_answer_of_its_own_is_judged_by_what_it_tells_of_all_tests(ranked_space) -> None:
+    gptfl.fit("bayes", workspace=ranked_space)
+    source = open_fitted(None, None, ranked_space, None, None)
+    tests = np.array([0, 2])
+    mean, spread, before = on_target(source, tests, None, lambda *_: None)
+    for found, expected in zip((mean, spread), closed_form(source, tests, None, lambda *_: None), strict=True):
+        np.testing.assert_array_equal(found, expected)
+    assert np.isinf(before).all()

@@ -1,13 +1,18 @@
 """Runs put together from the files of the released layout."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
+from gptfl.core import Curriculum, Example
+from gptfl.core.recording_settings import UNKNOWN_RATE
+from gptfl.interchange.assemble import MOST_CLASSES, Assembly, listed, only_scored, with_classes, with_rates
 from gptfl.interchange.gptdynamics import Duplicates
 from gptfl.interchange.import_recording import import_
 from gptfl.store.recordings import read_dynamics
 from tests.released import lines, trajectory
+from tests.synthetic import synthetic
 
 
 def test_gaps_and_repeats_are_counted_and_stay_open(folder: Path, tmp_path: Path) -> None:
@@ -70,3 +75,54 @@ def test_classes_are_read_off_targets_that_repeat(folder: Path, tmp_path: Path) 
         file.write('{"id": "free", "input": "x perhaps", "target": "perhaps"}\n')
     again = import_("gptdynamics", folder, workspace=tmp_path)
     assert {example.label for example in read_dynamics(again.path).pool} == {None}
+
+
+def test_only_targets_that_repeat_are_classes() -> None:
+    def of(*targets: str, prompt: str = "Is it? ") -> list[Example]:
+        return [Example(f"{place}-{target}", prompt, target) for place, target in enumerate(targets)]
+
+    pool, test, note = with_classes(of("no", "yes", "no", "yes"), of("yes"))
+    assert [one.label for one in pool] == [0, 1, 0, 1]
+    assert (test[0].label, test[0].choices) == (1, ("no", "yes"))
+    assert note == "took the 2 different targets for classes: 'no', 'yes'"
+    for plain in (
+        of("no", "yes", "no"),  # one of them once
+        of("no", "no"),  # a single one
+        of("no", "yes", "no", "yes", prompt=""),
+        of(*(f"t{place % (MOST_CLASSES + 1)}" for place in range(40))),
+    ):
+        assert with_classes(plain, of("no"))[2] == ""
+        assert with_classes(plain, [])[0] == tuple(plain)
+    assert with_classes(of("no", "yes", "no", "yes"), of("maybe"))[2] == "", "a test target that no training text has"
+
+
+def test_names_are_listed_as_text_and_the_rest_counted() -> None:
+    assert listed(["a", "b"]) == "a, b"
+    assert listed(["a", "b", "c", "d", "e"]) == "a, b, c and 2 more"
+    assert "\x1b" not in listed(["\x1b[31mred"])
+    assert listed(map(repr, ["a"])) == "'a'"
+
+
+def test_learning_rates_are_given_by_the_length_of_a_run_or_stand_for_unknown_ones() -> None:
+    runs = [
+        replace(run, curriculum=Curriculum(run.curriculum.batches[:steps], np.zeros(steps)))
+        for run, steps in zip(synthetic(2)[0].runs, (3, 5), strict=True)
+    ]
+    made = Assembly(runs=runs)
+    found = with_rates(made, {3: np.full(3, 0.5), 5: np.full(5, 0.25)})
+    assert [run.curriculum.learning_rates.tolist() for run in found] == [[0.5] * 3, [0.25] * 5]
+    assert {rate for run in with_rates(made, None) for rate in run.curriculum.learning_rates} == {UNKNOWN_RATE}
+    assert not any(run.curriculum.learning_rates.any() for run in made.runs), "what was read stays as it was"
+
+
+def test_test_texts_that_no_run_scores_are_left_out_of_all_scores() -> None:
+    dynamics = synthetic(2, test=4)[0]
+    made = Assembly(runs=list(dynamics.runs), scored={0, 2, 3})
+    kept, places = only_scored(made, dynamics.test)
+    assert [one.id for one in kept] == ["test-0", "test-2", "test-3"]
+    assert places.tolist() == [0, 2, 3]
+    np.testing.assert_array_equal(made.runs[1].metrics["loss"], dynamics.runs[1].metrics["loss"][:, [0, 2, 3]])
+    assert made.notes == ["1 test text left out, for having a score in no run: test-1"]
+    whole = Assembly(runs=list(dynamics.runs), scored={0, 1, 2, 3})
+    assert only_scored(whole, dynamics.test)[0] == dynamics.test
+    assert whole.notes == []

@@ -1,6 +1,8 @@
 """Recordings as long tables."""
 
 import csv
+import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,11 +10,14 @@ import numpy as np
 import pyarrow.parquet
 import pytest
 
+from gptfl.core import Example
 from gptfl.errors import DataError
 from gptfl.interchange.export_recording import export
 from gptfl.interchange.import_recording import import_
+from gptfl.interchange.tables import check_table, write_examples, write_trajectories
 from gptfl.store.recordings import read_dynamics
 from tests.released import released
+from tests.synthetic import synthetic
 
 
 @pytest.mark.parametrize("kind", ["csv", "parquet"])
@@ -62,3 +67,57 @@ def test_a_file_holds_the_trajectories_alone(recorded: Path, tmp_path: Path, suf
     with pytest.raises(DataError, match="is no table that gptfl export wrote, and is not overwritten"):
         export(path, dynamics=recorded)
     assert path.read_text() == "mine\n"
+
+
+def test_a_table_of_gptfls_own_may_be_replaced_and_nothing_else(tmp_path: Path) -> None:
+    dynamics, done = synthetic(2)[0], []
+    for suffix in ("csv", "parquet"):
+        path = tmp_path / f"scores.{suffix}"
+        check_table(path)
+        write_trajectories(path, dynamics, suffix, done.append)
+        check_table(path)
+        path.write_bytes(b"mine")
+        with pytest.raises(
+            DataError, match="is no table that gptfl export wrote, and is not overwritten: give another --o"
+        ):
+            check_table(path, "--o")
+    assert done == [1, 2, 1, 2]
+    with pytest.raises(DataError, match="is no table that gptfl export wrote"):
+        check_table(tmp_path)
+
+
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
+def test_steps_at_which_no_metric_is_known_have_no_row_and_gaps_are_empty(tmp_path: Path, kind: str) -> None:
+    dynamics = synthetic(1, test=3)[0]
+    run, path = dynamics.runs[0], tmp_path / f"scores.{kind}"
+    loss, other = run.metrics["loss"].copy(), np.full(run.metrics["loss"].shape, np.nan)
+    loss[1] = np.nan
+    loss[2, 0], other[2, 0] = np.nan, 0.5
+    infos = {"loss": dynamics.metrics["loss"], "bleu": replace(dynamics.metrics["loss"], name="bleu")}
+    write_trajectories(
+        path,
+        replace(dynamics, metrics=infos, runs=(replace(run, metrics={"loss": loss, "bleu": other}),)),
+        kind,
+        lambda _: None,
+    )
+    found = rows(path)
+    assert [int(row["step"]) for row in found if int(row["step"]) <= 6] == [0, 0, 0, 6, 6, 6]
+    (gap,) = (row for row in found if row["bleu"] not in (None, ""))
+    assert (gap["test"], float(gap["bleu"])) == ("test-0", 0.5)
+    assert gap["loss"] in (None, "")
+
+
+def test_classes_and_fields_are_json_and_what_is_not_there_is_empty(tmp_path: Path) -> None:
+    dynamics = synthetic(1, test=1)[0]
+    odd = Example("ü,1", 'a "b"\n', " c", fields={"from": "é"})
+    write_examples(tmp_path / "examples.csv", replace(dynamics, test=(odd,)), "csv")
+    *_, last = rows(tmp_path / "examples.csv")
+    assert (last["side"], last["id"], last["prompt"], last["target"], last["label"]) == (
+        "test",
+        "ü,1",
+        'a "b"\n',
+        " c",
+        "",
+    )
+    assert json.loads(last["choices"]) == []
+    assert json.loads(last["fields"]) == {"from": "é"}

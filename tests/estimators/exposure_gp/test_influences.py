@@ -5,6 +5,7 @@ import pytest
 
 from gptfl.errors import DataError
 from gptfl.estimators.exposure_gp.estimator import ExposureGp
+from gptfl.estimators.exposure_gp.influences import Influences
 from gptfl.estimators.exposure_gp.target import TargetPosterior
 from tests.estimators.exposure_gp.worlds import ACCURACY, LOSS, POOL, TEST, world
 
@@ -84,3 +85,14 @@ def test_one_that_was_not_fitted_says_so():
     ):
         with pytest.raises(DataError, match="exposure-gp"):
             ask(ExposureGp())
+
+
+def test_influences_need_a_model_or_one_run_and_nothing_of_the_estimator_else():
+    class Bare(Influences):
+        single_ = None
+
+    assert issubclass(ExposureGp, Influences)
+    assert not Bare().has_self_influence
+    taught, known = Bare(), ExposureGp().fit(world(runs=4)[0])
+    taught.model_ = known.model_
+    assert taught.has_self_influence

@@ -10,13 +10,18 @@ from gptfl.core import FitData, MetricInfo
 from gptfl.core.curriculum import fill_batches
 from gptfl.errors import DataError
 from gptfl.estimators.exposure_gp.estimator import ExposureGp
+from gptfl.estimators.exposure_gp.inputs import Sides, Sources
+from gptfl.estimators.exposure_gp.single_fit import PREFIX, FittedSingleRun, unit_effects_of
 from tests.estimators.exposure_gp.singles import (
     BATCH,
+    POOL,
     STEPS,
     TEST,
     data_of,
     query_of,
     run_of,
+    single,
+    vectors,
 )
 
 
@@ -87,3 +92,36 @@ def test_what_one_run_cannot_tell_is_refused(exact_run: tuple[FitData, np.ndarra
             fitted_to_one.predict(question)
     with pytest.raises(DataError, match="knows that run's examples alone"):
         fitted_to_one.influence_of(np.array([-1]), {}, np.eye(TEST))
+
+
+def test_all_of_it_is_kept_as_arrays_of_one_prefix(fitted_to_one: ExposureGp) -> None:
+    known = single(fitted_to_one)
+    state = known.state()
+    assert all(name.startswith(PREFIX) for name in state)
+    again = FittedSingleRun.from_state({**state, "other": np.ones(3)})
+    for name, array in again.state().items():
+        np.testing.assert_array_equal(array, state[name])
+    for name, wrong in (
+        ("told", -state[f"{PREFIX}told"]),
+        ("told", state[f"{PREFIX}told"][:3]),
+        ("steps", state[f"{PREFIX}steps"][::-1]),
+        ("batches", state[f"{PREFIX}batches"] + POOL),
+        ("values", state[f"{PREFIX}values"] * np.nan),
+        ("now_points", np.empty(0, dtype=int)),
+        ("alike", state[f"{PREFIX}alike"][:2]),
+    ):
+        with pytest.raises(ValueError, match=r"\w"):
+            FittedSingleRun.from_state({**state, PREFIX + name: wrong})
+    with pytest.raises(TypeError, match="not whole numbers"):
+        FittedSingleRun.from_state({**state, f"{PREFIX}batches": state[f"{PREFIX}batches"] + 0.5})
+
+
+def test_unit_effects_are_minus_the_products_of_gradients() -> None:
+    (train, test), (later, theirs) = vectors(), vectors(1)
+    sets = {"raw-0": Sides(train, test, True), "raw-10": Sides(later, theirs, True)}
+    found = unit_effects_of(Sources.of(sets), None)
+    assert found.now.points.tolist() == found.end.points.tolist() == [0, 10]
+    np.testing.assert_allclose(found.now.rows[0], -(train @ test.T), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(found.now.rows[1], -(later @ theirs.T), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(found.end.rows[0], -(train @ theirs.T), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(found.correlation, found.correlation.T)

@@ -7,7 +7,10 @@ import pytest
 
 from gptfl.core import FitData
 from gptfl.core.curriculum import fill_batches, generator, linear_decay
+from gptfl.estimators.exposure_gp.accumulation import Vectors
 from gptfl.estimators.exposure_gp.estimator import ExposureGp
+from gptfl.estimators.exposure_gp.process import Curricula
+from gptfl.estimators.exposure_gp.single_run import OneRun, ScaleFit, SingleRun, UnitEffects, learn
 from tests.estimators.exposure_gp.singles import (
     BATCH,
     POOL,
@@ -74,3 +77,33 @@ def test_a_run_that_moves_against_its_gradients_tells_nothing_of_examples() -> N
     np.testing.assert_array_equal(mean, 0.0)
     assert (spread > 0.0).all()
     assert any("moved against what its gradients foretell" in note for note in found.notes_)
+
+
+def test_of_a_run_intervals_are_what_was_seen_and_expected_between_recorded_steps() -> None:
+    batches = np.array([[[0, 1], [1, -1], [2, 2], [0, 2]]])
+    rates = np.array([[1.0, 0.5, 0.4, 0.2]])
+    now = Vectors(np.array([0]), np.random.default_rng(0).normal(size=(1, 3, 2)))
+    run = OneRun(Curricula(batches, rates), np.array([0, 2, 4]), np.zeros((3, 2)), 3)
+    expected, seen, counts = run.intervals(now)
+    np.testing.assert_allclose(seen, [[0.5, 1.0, 0.0], [0.1, 0.0, 0.5]])
+    np.testing.assert_allclose(expected, seen @ now.rows[0])
+    np.testing.assert_array_equal(counts, [2, 2])
+
+
+def test_what_follows_first_order_exactly_has_its_scale_and_no_noise(exact_run: tuple[FitData, np.ndarray]) -> None:
+    (run,) = exact_run[0].fit_runs
+    train, test = vectors()
+    unit = Vectors(np.array([0]), -(train @ test.T)[None])
+    one = OneRun(
+        Curricula(run.curriculum.batches[None], run.curriculum.learning_rates[None]),
+        run.steps,
+        run.metrics["loss"],
+        POOL,
+    )
+    for times in (1.0, 3.0):
+        found = learn(replace(one, values=times * one.values), UnitEffects(unit, unit, np.eye(TEST)))
+        assert found.scale == pytest.approx(times * SCALE, rel=1e-3)
+        assert found.noise < 1e-4 * found.scale**2
+    known = SingleRun(one, UnitEffects(unit, unit, np.eye(TEST)), ScaleFit(SCALE, 0.0, 0.0, 0.0))
+    mean, _ = known.departures(run.curriculum.batches[None], run.curriculum.learning_rates[None])
+    np.testing.assert_allclose(mean, 0.0, atol=1e-12)
