@@ -1,6 +1,7 @@
 """What new rows would do, asked from Python."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -10,12 +11,19 @@ import gptfl
 from gptfl.errors import DataError, UsageError
 
 
+@pytest.fixture(scope="module")
+def made_words(made_space: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What ``words`` is a copy of."""
+    folder = Path(shutil.copytree(made_space, tmp_path_factory.mktemp("words"), dirs_exist_ok=True))
+    features = gptfl.featurize("tfidf-svd", workspace=folder, settings={"dims": 4})
+    gptfl.fit("exposure-gp", workspace=folder, features=features.path)
+    return folder
+
+
 @pytest.fixture
-def words(space: Path) -> Path:
+def words(made_words: Path, tmp_path: Path) -> Path:
     """A workspace whose simulator goes by words, so that new rows can be embedded."""
-    features = gptfl.featurize("tfidf-svd", workspace=space, settings={"dims": 4})
-    gptfl.fit("exposure-gp", workspace=space, features=features.path)
-    return space
+    return Path(shutil.copytree(made_words, tmp_path / "words"))
 
 
 def rows_of(path: Path, *rows: dict[str, str]) -> Path:
