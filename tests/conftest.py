@@ -31,6 +31,7 @@ LOADING = ("test_loading.py", "test_models.py", "test_architectures.py", "test_f
 """What tests how models are loaded, and so loads each anew."""
 NUMERIC = (
     "tests/api",
+    "tests/core/test_linear_form.py",
     "tests/encoders",
     "tests/estimators",
     "tests/evaluation",

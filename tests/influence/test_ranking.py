@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gptfl.influence.ranking import Ranking, TokenInfluence
+from gptfl.influence.ranking import Ranking
 
 
 def ranking(influence: list[float]) -> Ranking:
@@ -24,9 +24,3 @@ def test_of_one_row_or_none_there_is_an_order_all_the_same() -> None:
     assert ranking([0.5]).order == [0]
     assert ranking([]).order == []
     assert ranking([-np.inf, 1.0, np.inf]).order == [2, 1, 0]
-
-
-def test_tokens_have_a_column_each_and_their_mean_is_the_examples() -> None:
-    found = TokenInfluence(("a", "ß"), np.array([[1.0, 3.0], [-2.0, 0.0]]))
-    assert found.influence.shape == (2, len(found.tokens))
-    assert ranking(found.influence.mean(axis=1).tolist()).order == [0, 1]

@@ -4,10 +4,9 @@ from collections import defaultdict
 
 import pytest
 
-from gptfl.core.texts import json_text
 from gptfl.errors import UsageError
 from gptfl.options.base import Place, make, places
-from gptfl.options.common import DemoOptions, InputOptions, InspectOptions, PluginsOptions, UnlockOptions
+from gptfl.options.common import DemoOptions, InputOptions, InspectOptions, UnlockOptions
 from gptfl.options.recording import CollectOptions
 from gptfl.options.rows import RowOptions
 from tests.options.test_commands import COMMANDS
@@ -76,4 +75,3 @@ def test_what_has_to_be_given_is_asked_for_by_name() -> None:
     with pytest.raises(TypeError, match="unlock needs 'file'"):
         make(UnlockOptions)
     assert make(InputOptions) == InputOptions(dynamics=None, features=None, workspace=None)
-    assert json_text(make(PluginsOptions).as_json) == "false"
