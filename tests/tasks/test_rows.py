@@ -1,13 +1,14 @@
 """One row of a task's data: what is wrong with it is told with its place."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from gptfl.errors import DataError
 from gptfl.tasks import Rte
-from gptfl.tasks.rows import TaskRow, shown
-from tests.tasks.task_files import RTE, write_splits
+from gptfl.tasks.rows import TaskRow, as_label, shown
+from tests.tasks.task_files import RTE, made, write_splits
 
 
 @pytest.mark.parametrize(
@@ -84,3 +85,19 @@ def test_long_values_are_shown_short() -> None:
     assert shown("é") == "'é'"
     assert shown("x" * 58) == repr("x" * 58)
     assert shown("x" * 59) == "'" + "x" * 56 + "..."
+
+
+def test_a_tables_label_is_a_number_where_it_has_digits() -> None:
+    assert [as_label(value) for value in ("0", "12", "007")] == [0, 12, 7]
+    for value in ("", "-1", "1.0", "yes", "9" * 5000, 3, True, None):
+        assert as_label(value) is value
+
+
+def test_a_label_of_thousands_of_digits_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "train.csv").write_text("premise,hypothesis,label\na,b," + "9" * 5000 + "\n")
+    (tmp_path / "test.csv").write_text("premise,hypothesis,label\na,b,1\n")
+    with pytest.raises(DataError, match=r"train\.csv, line 2: field 'label' is '999.*, not a whole number from 0 to 1"):
+        Rte(tmp_path).load(None, None, 0)
+    row = {"prompt": "p", "target": "a", "choices": '["a", "b"]', "label": "9" * 5000}
+    with pytest.raises(DataError, match="field 'label' is '999"):
+        made(row)
