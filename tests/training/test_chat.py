@@ -106,12 +106,6 @@ def test_what_is_learned_by_template(
     assert learned(chatty(template), conversation(*targets), end_token=end_token) == expected
 
 
-def test_all_of_a_text_is_learned_but_its_first_token() -> None:
-    made = chatty()
-    text = made.apply_chat_template([turn.message for turn in conversation(0).turns], tokenize=False)
-    assert "<|im_start|>" + learned(made, conversation(0, 1, 2, 3, 4)) == text
-
-
 def test_another_template_goes_before_the_tokenizers_own() -> None:
     assert learned(chatty(), conversation(4), template=PLAIN) == "  no </s>"
 
@@ -130,40 +124,6 @@ def test_rows_to_measure_sum_what_rows_to_train_on_learn() -> None:
             if segment == place
         ]
         assert found == list(zip(row.positions, row.tokens, strict=True))
-
-
-def test_what_is_too_long_loses_its_beginning_and_says_so() -> None:
-    made = chatty()
-    whole = training_rows(Tokenizer(made, 999), [conversation(2, 4)])[0]
-    length = len(whole.input_ids) + 1
-    tokenizer = Tokenizer(made, length - 1)
-    tokenizer.read([conversation(2, 4)], "pool")
-    assert tokenizer.notes == (
-        f"1 prompt does not fit into {length - 1} tokens and loses its beginning (1 token in all)",
-    )
-    (row,) = training_rows(tokenizer, [conversation(2, 4)])
-    assert row.input_ids == whole.input_ids[1:]
-    short = Tokenizer(made, 4)
-    short.read([conversation(2, 4)], "pool")
-    assert "1 of these is a conversation that loses earlier answers" in short.notes[1]
-    assert learned(made, conversation(2, 4), limit=4) == "no<|im_end|>"
-    with pytest.raises(
-        DataError, match="the last target of pool example 'x' has 2 tokens and --max-length is 2: raise --max"
-    ):
-        training_rows(Tokenizer(made, 2), [conversation(2, 4)])
-
-
-def test_text_is_generated_after_the_opening_of_an_answer() -> None:
-    made = chatty()
-    ids = Tokenizer(made, 999).prompt(conversation(2, 4), "test")
-    assert made.decode(ids).endswith("yes it is<|im_end|>\n<|im_start|>assistant\n")
-    assert len(Tokenizer(made, 6).prompt(conversation(2, 4), "test")) == 4
-
-
-def test_a_boundary_inside_a_token_is_reported() -> None:
-    tokenizer = Tokenizer(chatty("{% for m in messages %}{{ m['content'] }}{% endfor %}", special=False), 999)
-    tokenizer.read([conversation(1, turns=(("user", "it i"), ("assistant", "s red")))], "pool")
-    assert any("the prompt ends inside a token in 1 of 1 examples (pool 'x')" in note for note in tokenizer.notes)
 
 
 @pytest.mark.parametrize(
