@@ -13,6 +13,7 @@ from gptfl.core.runs import with_tests
 from gptfl.errors import DataError
 from gptfl.store.recordings import read_dynamics
 from gptfl.training import gradient_sketches
+from gptfl.training.gradient_sketches import Estimated, SketchSetup
 from tests.recording.test_collect import record
 
 WIDE = 20_000
@@ -96,3 +97,33 @@ def test_a_sketch_that_is_not_finite_is_named(neox: Path, tmp_path: Path, monkey
     monkeypatch.setattr(gradient_sketches, "sketch_each", holed)
     with pytest.raises(DataError, match=r"the gradient of pool example '.*' is not finite at step 0 of the reference"):
         record(neox, tmp_path, sketches=True, runs=1)
+
+
+def test_estimates_are_products_of_the_sketches() -> None:
+    random = torch.Generator().manual_seed(0)
+    plain, divided = (torch.randn(2, 4, 6, generator=random) for _ in range(2))
+    pool, test = [plain[0], divided[0]], [plain[1][:3], divided[1][:3]]
+    found = Estimated.of(pool, test)
+    for place, (products, own) in enumerate(
+        ((found.raw, found.self_raw), (found.preconditioned, found.self_preconditioned))
+    ):
+        for i in range(4):
+            assert own[i] == pytest.approx(float((pool[place][i] ** 2).sum()), rel=1e-5)
+            for j in range(3):
+                assert products[i, j] == pytest.approx(
+                    float((pool[place][i] * test[place][j]).sum()), rel=1e-4, abs=1e-5
+                )
+    alone = Estimated.of(pool[:1], test[:1])
+    np.testing.assert_array_equal(alone.raw, found.raw)
+    assert np.isnan(alone.preconditioned).all()
+    assert np.isnan(alone.self_preconditioned).all()
+
+
+@pytest.mark.parametrize(("examples", "dimensions", "wide"), [(1, 8192, 2**17), (1000, 8192, 2**15), (1000, 2**15, 0)])
+def test_wide_sketches_take_so_much_memory_at_most(examples: int, dimensions: int, wide: int) -> None:
+    side: Any = range(examples // 2)
+    pool: Any = range(examples - examples // 2)
+    tape: Any = None
+    setup = SketchSetup(tape, pool, side, dimensions, None, 0)
+    assert setup.wide == wide
+    assert 4 * 8 * setup.wide * examples <= 2**30

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from gptfl.core import Example
+from gptfl.training.token_notes import TokenCounts, runs_together
 from gptfl.training.tokenization import Tokenizer
 from tests.tokenizers import byte_level
 from tests.training.test_tokenization import BYTES, PIECES, example
@@ -76,3 +77,32 @@ def test_a_choice_without_its_space_is_reported() -> None:
     assert notes_of(BYTES, mixed) == ()
     (note,) = notes_of(BYTES, mixed, choices=True)
     assert "'Answer:' and 'yes'" in note
+
+
+def test_where_a_space_should_part_words() -> None:
+    assert runs_together("Answer:", "no")
+    assert runs_together("it", "1")
+    for prompt, answer in (
+        ("", "no"),
+        ("it", ""),
+        ("it ", "no"),
+        ("it(", "no"),
+        ("it", " no"),
+        ("は", "い"),
+        ("a", "答"),
+    ):
+        assert not runs_together(prompt, answer)
+
+
+def test_kinds_are_told_in_one_and_in_many() -> None:
+    assert TokenCounts().notes(5, False, None) == ()
+    one = TokenCounts(examples=9, cut=1, lost=1, missed=1).notes(5, False, None)
+    assert one == (
+        "1 prompt does not fit into 5 tokens and loses its beginning (1 token in all)",
+        "1 of these is a conversation that loses earlier answers, which are not learned",
+    )
+    many = TokenCounts(examples=9, cut=2, lost=7, ended=3, lost_ends=4).notes(5, True, None)
+    assert many == (
+        "2 prompts do not fit into 5 tokens, all that the model reads, and lose their beginning (7 tokens in all)",
+        "3 plain texts do not fit into 5 tokens and lose their end (4 tokens in all)",
+    )

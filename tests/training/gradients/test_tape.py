@@ -39,3 +39,26 @@ def test_some_weights_alone(case: Case) -> None:
     assert float(error.abs().max()) < 0.1
     with pytest.raises(DataError, match=r"--sketch-modules '\*foo' fits no trained weight of .*: give a pattern"):
         Tape(case.network, "*foo")
+
+
+def test_gradients_of_some_examples_are_those_among_all(case: Case) -> None:
+    whole, some = case.tape.record(case.pool), case.tape.record(case.pool.take([3, 0]))
+    assert (whole.count, some.count) == (len(case.pool), 2)
+    exact = case.gradients(case.pool)[[3, 0]]
+    first = 0
+    for place, weight in enumerate(case.network.trainable):
+        expected = exact[:, first : first + weight.numel()]
+        first += weight.numel()
+        if place in some.held:
+            off = case.tolerance
+            torch.testing.assert_close(
+                some.held[place].dense(2), expected, rtol=off, atol=off * float(expected.abs().max() + 1)
+            )
+        else:
+            assert not expected.any()
+
+
+def test_weights_that_are_spread_are_refused(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(case.network, "sharded", True)
+    with pytest.raises(DataError, match="can't be computed while --shard spreads the weights"):
+        Tape(case.network)
