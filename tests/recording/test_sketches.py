@@ -1,6 +1,5 @@
 """``collect --sketches``: what it adds to a recording, that one reference run serves all, and what is refused."""
 
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,6 @@ from gptfl.core import Dynamics, Example, GradientSketches, silent
 from gptfl.errors import DataError, UsageError
 from gptfl.features.extend import beside
 from gptfl.features.featurize import featurize
-from gptfl.recording.cost import CostEstimate
 from gptfl.recording.inspect import inspect
 from gptfl.recording.recording import open_recording
 from gptfl.simulation.fit import fit
@@ -19,8 +17,7 @@ from gptfl.store.features import read_features
 from gptfl.store.recordings import read_dynamics
 from gptfl.store.simulators import read_simulator
 from gptfl.store.sketches import pack, unpack
-from gptfl.training import gradient_sketches, reference_run
-from gptfl.training.gradients.layers import InseparableError
+from gptfl.training import gradient_sketches
 from tests.recording.test_collect import record, same_recording
 
 
@@ -129,76 +126,6 @@ def test_an_interrupted_reference_run_leaves_the_recording_whole(
     assert sketches_of(resumed).fingerprint == sketches_of(fresh).fingerprint
 
 
-def test_the_plan_tells_what_sketches_cost(neox: Path, tmp_path: Path) -> None:
-    estimates: list[CostEstimate] = []
-    options: dict[str, Any] = {"sketches": True, "sketch_points": 3, "sketch_dimensions": 50, "dry_run": True}
-    record(neox, tmp_path, announce=estimates.append, **options)
-    record(neox, tmp_path, announce=estimates.append, gradients="reference", **options)
-    cost, beside = estimates[0].sketches, estimates[1].sketches
-    assert cost is not None
-    assert beside is not None
-    assert estimates[0].gradients is None
-    assert estimates[1].gradients is not None
-    assert (cost.points, cost.pool, cost.test, cost.dimensions) == ((0, 2, 4), 12, 5, 50)
-    assert cost.seconds == pytest.approx(3 * 17 * cost.per_example + 4 * estimates[0].seconds_per_step)
-    assert beside.seconds == pytest.approx(3 * 17 * beside.per_example)
-    products = 12 * (5 + 1) * 2 * 4
-    assert cost.file_bytes == 3 * ((3 * 12 + 2 * 5) * (50 * 2 + 4) + products)
-    assert cost.memory_bytes > 3 * 46 * 50 * 4
-    assert not list(tmp_path.iterdir())
-
-
-TWO_POINTS: dict[str, Any] = {"sketches": True, "sketch_points": 2, "sketch_dimensions": 16, "runs": 1}
-
-
-@pytest.fixture(scope="module")
-def two_points(neox: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return record(neox, tmp_path_factory.mktemp("two-points"), **TWO_POINTS).path
-
-
-@pytest.mark.parametrize(
-    ("changed", "message"),
-    [
-        (
-            {"sketch_points": 3},
-            "has gradient sketches of all trained weights at steps 0, 4 in 16 dimensions, not of all trained weights at "
-            "steps 0, 2, 4 in 16 dimensions: ask for --sketch-points 2 --sketch-dimensions 16, or record under another",
-        ),
-        ({"sketch_dimensions": 17}, "not of all trained weights at steps 0, 4 in 17 dimensions"),
-        ({"sketch_modules": "*mlp*"}, "not of weights like '.mlp.' at steps 0, 4"),
-        ({"lr": 2e-3}, r"was recorded with --lr 0\.001, not --lr 0\.002"),
-    ],
-)
-def test_other_sketches_are_refused(
-    neox: Path, two_points: Path, tmp_path: Path, changed: dict[str, Any], message: str
-) -> None:
-    path = Path(shutil.copy2(two_points, tmp_path))
-    before = path.read_bytes()
-    with pytest.raises(DataError, match=message):
-        record(neox, tmp_path, **{**TWO_POINTS, **changed})
-    assert path.read_bytes() == before
-
-
-@pytest.mark.parametrize(
-    ("changed", "message"),
-    [
-        ({"sketches": True, "sketch_points": 0}, "sketch_points is 0: give at least 1"),
-        ({"sketches": True, "sketch_points": 6}, "sketch_points is 6: give 1 to 5: a run of 4 steps"),
-        ({"sketches": True, "sketch_dimensions": 0}, "sketch_dimensions is 0: give at least 1"),
-        ({"sketches": True, "sketch_modules": ""}, "sketch_modules is empty"),
-        ({"sketch_points": 2}, "--sketch-points 2 without --sketches says nothing: add --sketches"),
-        ({"sketch_dimensions": 2}, "--sketch-dimensions 2 without --sketches"),
-        ({"sketch_modules": "*mlp*"}, r"--sketch-modules \*mlp\* without --sketches"),
-        ({"sketches": True, "sketch_dimensions": 10**8}, "take 34.3 GiB, .*: lower --sketch-points or --sketch-dim"),
-        ({"sketches": True, "processes": 2}, "--processes 2 with --sketches"),
-    ],
-)
-def test_requests_that_make_no_sense(neox: Path, tmp_path: Path, changed: dict[str, Any], message: str) -> None:
-    with pytest.raises(UsageError, match=message):
-        record(neox, tmp_path, **changed)
-    assert list(tmp_path.iterdir()) == []
-
-
 def test_few_runs_are_of_the_contrast_design_with_sketches_unless_named(neox: Path, tmp_path: Path) -> None:
     few: dict[str, Any] = {"few_runs": True, "runs": None, "sketch_dimensions": 8, "sketch_points": 2}
     dynamics = read_dynamics(record(neox, tmp_path / "few", **few).path)
@@ -207,31 +134,6 @@ def test_few_runs_are_of_the_contrast_design_with_sketches_unless_named(neox: Pa
     named = read_dynamics(record(neox, tmp_path / "named", **{**few, "runs": 2, "design": "uniform"}).path)
     assert (len(named.runs), named.settings["design"]) == (2, "uniform")
     assert named.sketches is not None
-
-
-@pytest.mark.parametrize(
-    ("given", "instead"),
-    [
-        ({"few_runs": True, "runs": 2}, "--runs 6 --design contrast instead of --few-runs"),
-        ({"sketches": True, "runs": 2}, "or leave --sketches out"),
-        ({"gradients": "reference", "runs": 2}, "or leave --gradients out"),
-    ],
-)
-def test_advice_names_the_option_that_was_given(
-    neox: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, given: dict[str, Any], instead: str
-) -> None:
-    def refuse(tape: Any, side: Any) -> None:
-        raise InseparableError("experts mix")
-
-    monkeypatch.setattr(gradient_sketches, "check_against_autograd", refuse)
-    monkeypatch.setattr(reference_run, "check_against_autograd", refuse)
-    with pytest.raises(
-        DataError, match="small-neox: gradients of single examples can't be told apart: experts mix"
-    ) as e:
-        record(neox, tmp_path, dry_run=True, **given)
-    assert instead in e.value.remedy
-    others = {"--few-runs", "--sketches", "--gradients"} - {f"--{next(iter(given)).replace('_', '-')}"}
-    assert not any(f"leave {option} out" in e.value.remedy for option in others)
 
 
 def test_sketches_become_features_that_estimators_take(neox: Path, tmp_path: Path) -> None:
