@@ -22,8 +22,8 @@ def parts() -> Registry:
 
 def rows(folder: Path, count: int, chat: bool = False) -> Path:
     path = folder / f"rows{count}.jsonl"
-    talk = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]
-    made = [{"id": str(i), **({"messages": talk} if chat else {"text": f"größe {i}"})} for i in range(count)]
+    talk = [[{"role": "user", "content": f"a{i}"}, {"role": "assistant", "content": "b"}] for i in range(count)]
+    made = [{"id": str(i), **({"messages": talk[i]} if chat else {"text": f"größe {i}"})} for i in range(count)]
     path.write_text("\n".join(map(json.dumps, made)))
     return path
 
@@ -69,7 +69,7 @@ def test_conversations_have_their_end_token_unless_said(
     tmp_path: Path, chat: bool, given: bool | None, expected: bool | None
 ) -> None:
     options = RowOptions(end_token=given)
-    assert token_settings(options, own(tmp_path, 12, chat)) == {"end_token": expected, "chat_template": None}
+    assert token_settings(options, own(tmp_path, 40, chat)) == {"end_token": expected, "chat_template": None}
 
 
 def test_a_template_is_of_conversations_and_a_small_text(tmp_path: Path) -> None:
@@ -77,9 +77,9 @@ def test_a_template_is_of_conversations_and_a_small_text(tmp_path: Path) -> None
     path.write_bytes("\ufeff{{ größe }}".encode())
     assert read_template(path) == "{{ größe }}"
     options = RowOptions(chat_template=path)
-    assert token_settings(options, own(tmp_path, 12, chat=True))["chat_template"] == "{{ größe }}"
+    assert token_settings(options, own(tmp_path, 40, chat=True))["chat_template"] == "{{ größe }}"
     with pytest.raises(UsageError, match="--chat-template is of conversations, and the rows are none"):
-        token_settings(options, own(tmp_path, 12))
+        token_settings(options, own(tmp_path, 40))
     path.write_bytes(b"\xff")
     with pytest.raises(DataError, match=r"--chat-template .*t\.jinja is not UTF-8 text"):
         read_template(path)
