@@ -115,7 +115,9 @@ class CheckpointFolders:
         ):
             if config.get(name):
                 raise DataError(f"{self.where}: {ADAPTER} has {name} = {shown(config[name])}", "gptfl reads plain LoRA")
-        targets, rank, alpha = (config.get(name) for name in ("target_modules", "r", "lora_alpha"))
+        targets: Any = config.get("target_modules")
+        rank: Any = config.get("r")
+        alpha: Any = config.get("lora_alpha")
         if not isinstance(targets, list) or not all(isinstance(one, str) and one for one in targets) or not targets:
             raise DataError(f"{self.where}: {ADAPTER} has target_modules = {shown(targets)}", "list them by name")
         # Compared, not converted: a whole number may be too large to be a float.
