@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ import transformers as hf
 import gptfl
 from gptfl.core import GradientSketches
 from gptfl.errors import GptflError
+from gptfl.recorder.sketches import LiveSketches
 from tests.recorder.own_runs import callback, sketched
 
 Trainers = Callable[..., Any]
@@ -155,3 +157,26 @@ def test_groups_of_other_step_sizes_are_refused(small: Path, rows: list[dict[str
     groups = [{"params": [weights[0]], "lr": 1e-3}, {"params": [weights[1]], "lr": 1e-4}]
     with pytest.raises(GptflError, match=re.escape("AdamW, whose groups of weights differ in lr (0.0001, 0.001)")):
         loop(small, rows, tmp_path, optimiser=torch.optim.AdamW(groups))
+
+
+def test_what_the_loss_is_the_mean_over_must_be_said() -> None:
+    options: dict[str, Any] = {"seed": 0, "dimensions": 4, "modules": None, "name": "größe"}
+    for said in (None, "batches"):
+        with pytest.raises(GptflError, match=f"loss_mean is {said!r}, and sketches weigh examples as the training's"):
+            LiveSketches.of(((), ()), ((), ()), None, None, (1,), loss_mean=said, **options)
+
+
+def test_a_point_is_taken_once_and_no_other_step() -> None:
+    taken: list[int] = []
+
+    class Sketching:
+        steps = taken
+        setup = SimpleNamespace(tape=SimpleNamespace(network=None))
+
+    live = LiveSketches((), (), (2, 5), torch.nn.Linear(1, 1), None, "tokens", Sketching(), 0, 0.0)  # type: ignore[arg-type]
+    assert live(1) is None
+    taken.append(2)
+    assert live(2) is None
+    assert live.spent == 0.0
+    taken.clear()
+    assert live.sketches([0.1, 0.1]) is None

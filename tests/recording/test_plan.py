@@ -10,7 +10,11 @@ from gptfl import collect
 from gptfl.api.compare import compare
 from gptfl.core import FIT, REPEAT, TEST, RecordingSettings
 from gptfl.errors import DataError, GptflError, UsageError
+from gptfl.options.recording import CollectOptions, DataOptions, DesignOptions
+from gptfl.plugins.guards import make_metric
+from gptfl.plugins.registry import build
 from gptfl.recording.cost import CostEstimate
+from gptfl.recording.plan import FEW_RUNS, PAPER, plan_recording, reads_text
 from gptfl.simulation.unseen import hold_out_examples
 from gptfl.store.recordings import read_dynamics
 
@@ -102,3 +106,23 @@ def test_the_plan_of_leave_small_says_what_its_runs_lack(
     shown = " ".join(capsys.readouterr().out.split())
     assert "all 24 examples, or all but 6" in shown
     assert "how trainings on all 24 examples but another 6 end" in shown
+
+
+@pytest.mark.parametrize("few", [True, False])
+def test_a_preset_holds_unless_something_is_given(neox: Path, few: bool) -> None:
+    preset = FEW_RUNS if few else PAPER
+    examples = DataOptions(model=str(neox), task="errands")
+    plan = plan_recording(CollectOptions(examples=examples, design=DesignOptions(few_runs=few)), build([]))
+    assert plan.design.runs == preset.runs
+    assert plan.design.settings.get("design", "uniform") == preset.design
+    assert (plan.sketches is not None) == (preset.sketching is not None)
+    own = plan_recording(CollectOptions(examples=examples, design=DesignOptions(few_runs=few, runs=9)), build([]))
+    assert own.design.runs == 9
+
+
+def test_text_is_generated_where_any_metric_reads_it() -> None:
+    found = build([])
+    loss, bleu = make_metric(found, "loss"), make_metric(found, "bleu")
+    assert not reads_text(())
+    assert not reads_text((loss,))
+    assert reads_text((loss, bleu))

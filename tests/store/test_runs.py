@@ -11,6 +11,7 @@ import pytest
 from gptfl.core import Curriculum, Dynamics, Example, MetricInfo, Run
 from gptfl.errors import DataError
 from gptfl.store.recordings import append_run, read_dynamics, write_dynamics
+from gptfl.store.runs import check_run, get_run, put_run
 
 
 @pytest.mark.parametrize(
@@ -56,3 +57,26 @@ def test_how_long_a_run_took_is_kept_beside_it_and_in_no_fingerprint(tmp_path: P
             file["runs/run-0000"].attrs["seconds"] = wrong
         with pytest.raises(DataError, match="seconds"):
             read_dynamics(tmp_path / "timed")
+
+
+def test_a_group_gives_back_the_run_it_was_given_and_takes_it_once(
+    tmp_path: Path, make_run: Callable[[int], Run]
+) -> None:
+    run = make_run(7)
+    run = replace(run, derivatives={"own": run.metrics["loss"] * 2}, seconds=1.25)
+    with h5py.File(tmp_path / "größe.h5", "w") as file:
+        put_run(file, run)
+        found = get_run(file[run.name])
+        assert (found.index, found.seed, found.role, found.seconds) == (7, run.seed, run.role, 1.25)
+        np.testing.assert_array_equal(found.curriculum.batches, run.curriculum.batches)
+        np.testing.assert_array_equal(found.derivatives["own"], run.derivatives["own"])
+        with pytest.raises(DataError, match=r"größe\.h5 has run-0007 already: record under another index"):
+            put_run(file, run)
+
+
+def test_derivatives_must_have_a_number_for_every_score(make_run: Callable[[int], Run], dynamics: Dynamics) -> None:
+    run = make_run(7)
+    check_run(run, 4, 2, dynamics.metrics, "x")
+    short = replace(run, derivatives={"own": run.metrics["loss"][1:]})
+    with pytest.raises(DataError, match=r"x: run-0007 has derivatives \(own\) of shape .*: try again"):
+        check_run(short, 4, 2, dynamics.metrics, "x", "try again")

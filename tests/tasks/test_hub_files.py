@@ -6,6 +6,7 @@ import pytest
 from gptfl.errors import DataError, ResourceError
 from gptfl.tasks import BoolQ, CnnDailyMail, Rte, Sst2, WebNlg, Wmt16DeEn
 from gptfl.tasks.classification import GLUE, GLUE_REVISION
+from gptfl.tasks.hub_files import HubFile, read_parquet
 from tests.hub import add_file, add_parquet, add_rte, offline_environment, use_cache
 
 
@@ -35,3 +36,14 @@ def test_a_damaged_or_foreign_parquet_file(tmp_path, monkeypatch):
     add_parquet(tmp_path, GLUE, GLUE_REVISION, "rte/train-00000-of-00001.parquet", [{"sentence1": "a"}])
     with pytest.raises(DataError, match="lacks the column 'sentence2'"):
         Rte().load(1, 1, 0)
+
+
+def test_rows_know_their_place_and_where_they_came_from(tmp_path, monkeypatch):
+    use_cache(monkeypatch, tmp_path)
+    commit = "a" * 40
+    add_parquet(tmp_path, "me/own", commit, "b.parquet", [{"x": 1, "y": "é"}, {"x": None, "y": ""}], ref="main")
+    file = HubFile("me/own", "main", "b.parquet", ("y",))
+    rows, source = read_parquet(file, "mine", "y")
+    assert source == f"me/own@{commit}"
+    assert [row.values for row in rows] == [{"y": "é"}, {"y": ""}]
+    assert [row.place for row in rows] == ["me/own/b.parquet, row 0", "me/own/b.parquet, row 1"]

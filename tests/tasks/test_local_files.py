@@ -6,6 +6,7 @@ import pytest
 
 from gptfl.errors import DataError
 from gptfl.tasks import Rte, local_files
+from gptfl.tasks.local_files import read_rows, split_file
 from tests.tasks.task_files import RTE, numbered, write_splits
 
 
@@ -62,3 +63,19 @@ def test_a_folder_may_hold_files_of_other_kinds(tmp_path):
     (tmp_path / "train.csv").write_text("premise,hypothesis,label\na,b,5\n")
     with pytest.raises(DataError, match=r"train\.csv, line 2: field 'label' is 5, not a whole number from 0 to 1"):
         Rte(tmp_path).load(None, None, 0)
+
+
+def test_json_lines_go_before_files_of_other_kinds(tmp_path):
+    for name in ("train.csv", "train.jsonl", "test.csv.gz"):
+        (tmp_path / name).write_bytes(b"")
+    assert split_file(tmp_path, "pool").name == "train.jsonl"
+    assert split_file(tmp_path, "test").name == "test.csv.gz"
+
+
+def test_in_a_table_what_is_empty_is_not_there(tmp_path):
+    path = tmp_path / "größe.csv"
+    path.write_text("prompt,target,label\n,é,1\na,,\n", encoding="utf-8")
+    assert [row.values for row in read_rows(path, "x")] == [{"prompt": "", "target": "é", "label": 1}, {"prompt": "a"}]
+    lines = tmp_path / "rows.jsonl"
+    lines.write_text('{"prompt": "a", "target": "", "label": "1"}\n', encoding="utf-8")
+    assert [row.values for row in read_rows(lines, "x")] == [{"prompt": "a", "target": "", "label": "1"}]

@@ -9,6 +9,7 @@ import pytest
 from gptfl.core import Example
 from gptfl.core.turns import Turn
 from gptfl.errors import DataError
+from gptfl.training.chat import ChatTemplate, Rendered
 from gptfl.training.tokenization import Tokenizer, evaluation_rows, training_rows
 from tests.tokenizers import byte_level, pieces, without_offsets
 
@@ -171,3 +172,22 @@ def test_the_loss_of_a_conversation_is_the_mean_over_the_tokens_of_its_answers(n
         logits = loaded.model(torch.tensor([row.input_ids])).logits[0].log_softmax(-1)
         expected = -np.mean([float(logits[p, t]) for p, t in zip(row.positions, row.tokens, strict=True)])
         assert float(network.loss(Batch(rows, None, network.device))) == pytest.approx(expected, rel=1e-4)
+
+
+@pytest.mark.parametrize("end_token", [True, False])
+def test_targets_are_cut_out_of_the_text(end_token: bool) -> None:
+    template = ChatTemplate(chatty(), None, end_token, "m")
+    found = template.rendered(conversation(2, 4), "pool")
+    end = "<|im_end|>" if end_token else ""
+    assert [found.text[start:stop] for start, stop in found.targets] == [f"yes it is{end}", f"no{end}"]
+    whole = template.rendered(conversation(0, 1, 2, 3, 4), "pool")
+    assert whole == Rendered(found.text, ((0, len(found.text)),))
+
+
+def test_a_prompt_is_all_before_the_last_target() -> None:
+    template = ChatTemplate(chatty(), None, True, "m")
+    text = template.rendered(conversation(2, 4), "pool").text
+    for targets, words in (((2, 4), "no"), ((2,), "yes it is")):
+        prompt = template.prompt(conversation(*targets), "pool")
+        assert prompt.endswith("<|im_start|>assistant\n")
+        assert text.startswith(prompt + words)

@@ -3,7 +3,10 @@
 import pytest
 
 from gptfl.errors import DataError
+from gptfl.training.chat import ChatTemplate
+from gptfl.training.splitting import Splitter
 from gptfl.training.tokenization import Tokenizer, training_rows
+from gptfl.training.turn_tokens import TurnTokens
 from tests.training.test_chat import chatty, conversation, learned
 
 
@@ -45,3 +48,25 @@ def test_a_boundary_inside_a_token_is_reported() -> None:
     tokenizer = Tokenizer(chatty("{% for m in messages %}{{ m['content'] }}{% endfor %}", special=False), 999)
     tokenizer.read([conversation(1, turns=(("user", "it i"), ("assistant", "s red")))], "pool")
     assert any("the prompt ends inside a token in 1 of 1 examples (pool 'x')" in note for note in tokenizer.notes)
+
+
+def test_a_target_that_does_not_fit_is_refused_by_what_it_takes() -> None:
+    made, said = chatty(), list[tuple[str, int, int]]()
+
+    def refuse(what: str, tokens: int, before: int) -> DataError:
+        said.append((what, tokens, before))
+        return DataError("too long", "cut it")
+
+    def tokens(length: int) -> TurnTokens:
+        return TurnTokens(Splitter(made), ChatTemplate(made, None, True, "m"), length, refuse)
+
+    whole = tokens(999).marked(conversation(2, 4), "pool")
+    asked = [token for token, is_target in zip(whole.ids, whole.targets, strict=True) if is_target]
+    assert made.decode(asked) == "yes it is<|im_end|>no<|im_end|>"
+    assert whole.lost == 0
+    one_less = tokens(len(whole.ids) - 1).marked(conversation(2, 4), "pool")
+    assert one_less.ids == whole.ids[1:]
+    assert (one_less.lost, one_less.last) == (1, whole.last - 1)
+    with pytest.raises(DataError, match="too long"):
+        tokens(2).marked(conversation(2, 4), "pool")
+    assert said == [("pool example 'x'", len(whole.ids) - whole.last, 0)]
