@@ -121,7 +121,7 @@ class CheckpointFolders:
         if not isinstance(targets, list) or not all(isinstance(one, str) and one for one in targets) or not targets:
             raise DataError(f"{self.where}: {ADAPTER} has target_modules = {shown(targets)}", "list them by name")
         # Compared, not converted: a whole number may be too large to be a float.
-        if type(rank) is not int or type(alpha) not in (int, float) or not (1 <= rank and 0 < alpha <= LARGEST):
+        if type(rank) is not int or type(alpha) not in (int, float) or not (rank >= 1 and 0 < alpha <= LARGEST):
             raise DataError(
                 f"{self.where}: {ADAPTER} has r = {shown(rank)}, lora_alpha = {shown(alpha)}", "give positive numbers"
             )
