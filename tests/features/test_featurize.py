@@ -13,7 +13,7 @@ from gptfl.store.features import read_features
 from gptfl.store.recordings import write_dynamics
 from tests.hub import use_cache
 from tests.synthetic import synthetic
-from tests.tasks.test_tasks import numbered, write
+from tests.tasks.task_files import numbered, write_splits
 
 
 class Counting:
@@ -192,7 +192,7 @@ def test_texts_that_were_not_kept_come_back_from_the_task(tmp_path):
 
 
 def test_texts_come_from_data_only_if_they_are_the_recorded_ones(tmp_path):
-    folder = write(tmp_path / "d", numbered(12))
+    folder = write_splits(tmp_path / "d", numbered(12))
     loaded = get_registry().make("task", "rte", data=folder).load(8, 4, 5)
     without_texts(tmp_path, "rte", loaded, data=str(tmp_path / "moved away"))
     with pytest.raises(DataError, match="moved away does not exist"):
@@ -200,7 +200,7 @@ def test_texts_come_from_data_only_if_they_are_the_recorded_ones(tmp_path):
     assert featurize("counting", workspace=tmp_path, data=folder).embedded == 12
     rows = numbered(12)
     rows[int(loaded.pool[2].id)]["premise"] = "Something else."
-    other = write(tmp_path / "other", rows, numbered(12))
+    other = write_splits(tmp_path / "other", rows, numbered(12))
     with pytest.raises(DataError, match=f"recorded '{loaded.pool[2].id}'.*pass --data with the very files"):
         featurize("counting", workspace=tmp_path, data=other)
 

@@ -2,6 +2,7 @@
 
 import csv
 import re
+import types
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,8 +16,10 @@ import transformers as hf
 import gptfl
 from gptfl.core import Dynamics
 from gptfl.errors import GptflError
-from gptfl.store.recordings import read_dynamics
+from gptfl.recorder import trl_rows
+from gptfl.recorder.trl_rows import ids_of_packed, packs, prepared, prepares
 from tests.models import WORDS
+from tests.recorder.own_runs import recorded
 
 trl = pytest.importorskip("trl")
 # TRL uses old names of transformers.
@@ -31,10 +34,6 @@ COMMON: dict[str, Any] = {
     "max_steps": 3,
     "bf16": False,
 }
-
-
-def recorded(where: Path) -> Dynamics:
-    return read_dynamics(where / "own.dynamics.h5")
 
 
 @pytest.fixture(scope="module")
@@ -191,3 +190,60 @@ def test_preferences_are_recorded_with_their_margins(
         sums[answer] = likely[len(row["prompt_ids"]) - 1 :].sum().item()
     assert run.metrics["margin"][-1][1] == pytest.approx(sums["chosen"] - sums["rejected"], rel=1e-3, abs=1e-3)
     assert run.metrics["loss"][-1][1] == pytest.approx(-sums["chosen"] / len(row["chosen_ids"]), rel=1e-3)
+
+
+class Trainer:
+    """Stands for one that prepares rows by giving each letter a number."""
+
+    def __init__(self, packed: list[list[dict[str, Any]]], **args: Any) -> None:
+        self.args = types.SimpleNamespace(packing=True, max_length=4, **args)
+        self.processing_class = None
+        self.train_dataset = [
+            {
+                "input_ids": [one for part in parts for one in part["input_ids"]],
+                "labels": [one for part in parts for one in part["labels"]],
+                "seq_lengths": [len(part["input_ids"]) for part in parts],
+            }
+            for parts in packed
+        ]
+
+    def _prepare_dataset(self, rows: Any, *given: Any) -> Any:
+        args = given[1]
+        return [{**row, **{key: one[: args.max_length] for key, one in tokens(row["t"]).items()}} for row in rows]
+
+
+def tokens(text: str) -> dict[str, list[int]]:
+    ids = [ord(letter) for letter in text]
+    return {"input_ids": ids, "labels": [-100, *ids[1:]]}
+
+
+def test_examples_of_packed_rows_are_found_by_their_tokens_those_alike_by_their_order() -> None:
+    pool = [{"id": name, "t": text} for name, text in (("a", "xyzuv"), ("b", "pq"), ("c", "pq"), ("d", "r"))]
+    long, pair, one = ({key: value[:4] for key, value in tokens(text).items()} for text in ("xyzuv", "pq", "r"))
+    trainer = Trainer([[pair, one], [long], [pair, pair]])
+    assert ids_of_packed(trainer, pool, "id") == [("b", "d"), ("a",), ("c", "b")]
+    with pytest.raises(GptflError, match="packed row 1 of the training set holds 4 tokens that are no example"):
+        ids_of_packed(trainer, pool[1:], "id")
+    with pytest.raises(GptflError, match="training example 1 has no 'id'"):
+        ids_of_packed(trainer, [pool[0], {"t": "pq"}], "id")
+
+
+def test_packing_in_evaluation_is_as_in_training_unless_said() -> None:
+    for packing, other, train, evaluation in (
+        (True, None, True, True),
+        (True, False, True, False),
+        (False, True, False, True),
+    ):
+        trainer = types.SimpleNamespace(args=types.SimpleNamespace(packing=packing, eval_packing=other))
+        assert (packs(trainer), packs(trainer, train=False)) == (train, evaluation)
+
+
+def test_rows_of_other_trainers_and_of_tokens_stay_as_they_are() -> None:
+    rows = [{"id": 1, "t": "a"}, {"input_ids": [1]}, "text"]
+    assert trl_rows.test_rows(types.SimpleNamespace(), rows, "id") == rows
+    assert not prepares(Trainer([]))
+
+
+def test_what_cannot_be_prepared_is_one_line() -> None:
+    with pytest.raises(GptflError, match=r"Trainer can't prepare these rows \(KeyError: 't'\): give rows in the shape"):
+        prepared(Trainer([]), [{"x": "a"}], "id", ["0"])

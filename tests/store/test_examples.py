@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import h5py
@@ -10,7 +11,7 @@ import pytest
 
 from gptfl.core import Dynamics, Example
 from gptfl.errors import DataError
-from gptfl.store import examples, hdf5, jsonlines
+from gptfl.store import examples, hdf5
 from gptfl.store.examples import get_examples, metric_from_json
 from gptfl.store.recordings import read_dynamics, write_dynamics
 
@@ -90,16 +91,6 @@ def test_a_metric_keeps_its_bounds() -> None:
     assert (found.low, found.high) == (0.0, float("inf"))
 
 
-def test_the_first_wrong_line_ends_the_reading(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    parsed = []
-    monkeypatch.setattr(hdf5, "parse_json", lambda text, lenient: parsed.append(text) or json.loads(text))
-    with h5py.File(tmp_path / "x.h5", "w") as file:
-        hdf5.put_lines(file, "pool", [ROW, 3, *[ROW] * 50])
-        with pytest.raises(DataError, match="line 2 is no example"):
-            get_examples(file, "pool")
-    assert len(parsed) == 2
-
-
 def test_limits_of_lines_values_and_examples(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with h5py.File(tmp_path / "x.h5", "w") as file:
         hdf5.put_lines(file, "pool", [{**ROW, "id": str(i)} for i in range(5)])
@@ -125,19 +116,24 @@ def test_older_recordings_with_numbers_that_are_not_finite_are_read(tmp_path: Pa
     assert read_dynamics(path).test == odd
 
 
-def test_a_row_is_checked_before_the_next_is_read(tmp_path: Path) -> None:
-    path = tmp_path / "x.jsonl"
-    path.write_text('{"a": 1}\nno JSON\n')
-    rows = jsonlines.read_json_lines(path, "x")
-    assert next(rows).values == {"a": 1}
-    with pytest.raises(DataError, match="line 2 is no JSON"):
-        next(rows)
+@pytest.mark.parametrize(("label", "choices"), [(10**11, ()), (-1, ()), (2, (" ja", " nein"))])
+def test_labels_out_of_range_are_refused(
+    tmp_path: Path, dynamics: Dynamics, label: int, choices: tuple[str, ...]
+) -> None:
+    odd = replace(dynamics.pool[0], label=label, choices=choices)
+    with pytest.raises(DataError, match=f"example 'p0' has the label {label} of"):
+        write_dynamics(tmp_path / "a.h5", replace(dynamics, pool=(odd, *dynamics.pool[1:])))
+    row = {"id": "p0", "prompt": "", "target": "", "choices": list(choices), "label": label, "fields": {}, "digest": ""}
+    with h5py.File(tmp_path / "b.h5", "w") as file:
+        hdf5.put_lines(file, "pool", [row])
+        with pytest.raises(DataError, match=f"example 'p0' has the label {label} of"):
+            get_examples(file, "pool")
 
 
-@pytest.mark.parametrize("start", [b"\xef\xbb\xbf", b""])
-@pytest.mark.parametrize("end", [b"\n", b"\r\n"])
-def test_byte_order_marks_and_line_ends_do_no_harm(tmp_path: Path, start: bytes, end: bytes) -> None:
-    path = tmp_path / "x.jsonl"
-    path.write_bytes(start + b'{"a": "b\\u2028"}' + end + end + '{"a": "c\u2028"}'.encode())
-    found = [(line.number, line.values) for line in jsonlines.read_json_lines(path, "x")]
-    assert found == [(1, {"a": "b\u2028"}), (3, {"a": "c\u2028"})]
+def test_an_example_is_not_written_with_the_digest_of_another(tmp_path: Path, dynamics: Dynamics) -> None:
+    odd = replace(dynamics.pool[0], prompt="another")
+    with pytest.raises(DataError, match=r"/examples/pool: the text of 'p0' is not that of its digest: record it again"):
+        write_dynamics(tmp_path / "a.h5", replace(dynamics, pool=(odd, *dynamics.pool[1:])))
+    for one in (Example("e", "", ""), Example("e", "", "", ("", "x"), 0), odd.without_texts()):
+        write_dynamics(tmp_path / "a.h5", replace(dynamics, test=(one, dynamics.test[1])))
+        assert read_dynamics(tmp_path / "a.h5").test[0] == one
