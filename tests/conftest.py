@@ -27,10 +27,18 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 pytest_plugins = ["tests.models", "tests.recordings"]
 
 ROOT = Path(__file__).parents[1]
-LOADING = ("test_loading.py", "test_models.py", "test_architectures.py", "test_fuzz_models.py", "test_tiny.py")
+LOADING = (
+    "test_load.py",
+    "test_loading.py",
+    "test_models.py",
+    "test_architectures.py",
+    "test_fuzz_models.py",
+    "test_tiny.py",
+)
 """What tests how models are loaded, and so loads each anew."""
 NUMERIC = (
     "tests/api",
+    "tests/core/test_linear_form.py",
     "tests/encoders",
     "tests/estimators",
     "tests/evaluation",

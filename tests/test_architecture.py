@@ -106,3 +106,34 @@ def test_functions_fit_on_a_screen() -> None:
             if isinstance(node, ast.FunctionDef) and code_lines(node) > 60:
                 long[f"{path.relative_to(ROOT).as_posix()}:{node.name}"] = code_lines(node)
     assert long == {}
+
+
+def test_every_module_has_the_tests_that_its_name_says() -> None:
+    lacking = {}
+    for path in modules():
+        place = path.relative_to(ROOT / "gptfl")
+        if place.name.startswith("__"):
+            continue
+        mirrored = ROOT / "tests" / place.parent / f"test_{place.name.lstrip('_')}"
+        if not mirrored.exists():
+            lacking[place.as_posix()] = f"{mirrored.relative_to(ROOT).as_posix()} is not there"
+            continue
+        text = mirrored.read_text()
+        if not re.search(r"^(async )?def test_", text, re.MULTILINE):
+            lacking[place.as_posix()] = "its file holds no test"
+        elif not any(re.search(rf"(?<![\w-]){re.escape(name)}(?![\w-])", text) for name in names_of(path)):
+            lacking[place.as_posix()] = "its file doesn't name it"
+    assert not lacking, "\n".join(f"{module}: {what}" for module, what in lacking.items())
+
+
+def names_of(path: Path) -> set[str]:
+    """What a test of a module may name: the module, as it is imported, what it defines, or the command that it is."""
+    place = path.relative_to(ROOT).with_suffix("")
+    dotted = ".".join(place.parts)
+    defined = {
+        node.name
+        for node in ast.parse(path.read_text()).body
+        if isinstance(node, ast.ClassDef | ast.FunctionDef) and not node.name.startswith("_")
+    }
+    command = {place.name.strip("_").replace("_", "-")} if "command" in defined else set()
+    return {dotted, f"{place.parent.name} import {place.name}", *(defined - {"command"}), *command}

@@ -149,6 +149,9 @@ class EstimatorTags:
             if not isinstance(words, Set) or not all(isinstance(word, str) for word in words):
                 raise TypeError(f"{name} is {words!r}, which is not a set of words")
             object.__setattr__(self, name, frozenset(words))
+        if isinstance(self.prefers, str) or not all(isinstance(word, str) for word in self.prefers):
+            # A single word would be taken letter by letter.
+            raise TypeError(f"prefers is {self.prefers!r}, which is not a sequence of words")
         object.__setattr__(self, "prefers", tuple(self.prefers))
 
     @property

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Int
 
-from gptfl.core.recording_settings import LARGEST_RATE
+from gptfl.core.recording_settings import LARGEST, LARGEST_RATE
 from gptfl.errors import DataError, UsageError
 from gptfl.store.jsonlines import read_plain, shown
 from gptfl.training.weight_files import INDEX, SINGLE, read_json
@@ -27,6 +27,8 @@ MAX_STATE = 64 * 2**20
 MAX_ORDER = 256 * 2**20
 """Bytes of a table of what each step was trained on."""
 MOST_STEPS = 10**7
+MOST_DIGITS = 20
+"""Of a step, zeros before it among them."""
 ORDER = "a table with the columns step and id, as own_losses of gptfl.GptflCallback writes it"
 
 
@@ -113,12 +115,15 @@ class CheckpointFolders:
         ):
             if config.get(name):
                 raise DataError(f"{self.where}: {ADAPTER} has {name} = {shown(config[name])}", "gptfl reads plain LoRA")
-        targets, rank, alpha = (config.get(name) for name in ("target_modules", "r", "lora_alpha"))
+        targets: Any = config.get("target_modules")
+        rank: Any = config.get("r")
+        alpha: Any = config.get("lora_alpha")
         if not isinstance(targets, list) or not all(isinstance(one, str) and one for one in targets) or not targets:
             raise DataError(f"{self.where}: {ADAPTER} has target_modules = {shown(targets)}", "list them by name")
-        if type(rank) is not int or type(alpha) not in (int, float):
+        # Compared, not converted: a whole number may be too large to be a float.
+        if type(rank) is not int or type(alpha) not in (int, float) or not (rank >= 1 and 0 < alpha <= LARGEST):
             raise DataError(
-                f"{self.where}: {ADAPTER} has r = {shown(rank)}, lora_alpha = {shown(alpha)}", "give numbers"
+                f"{self.where}: {ADAPTER} has r = {shown(rank)}, lora_alpha = {shown(alpha)}", "give positive numbers"
             )
         return f"r={rank},alpha={alpha:g},dropout=0,targets={'+'.join(sorted(targets))}"
 
@@ -150,7 +155,8 @@ def read_order(path: Path, steps: int, places: Mapping[str, int]) -> Int[np.ndar
         for row in table:
             where = f"--order {path}, line {table.line_num}"
             step = row["step"] or ""
-            if not step.isdecimal() or not 1 <= int(step) <= MOST_STEPS:
+            # Python makes no number of thousands of digits.
+            if not step.isdecimal() or len(step) > MOST_DIGITS or not 1 <= int(step) <= MOST_STEPS:
                 raise DataError(f"{where}: step {shown(step)}", "count steps from 1")
             if row["id"] not in places:
                 raise DataError(

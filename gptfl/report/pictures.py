@@ -49,7 +49,11 @@ def save_figure(figure: "Figure", path: Path) -> None:
     with written_whole(path) as part, any_script():
         layout = figure.get_layout_engine()
         if kind != "png":
-            figure.savefig(part, dpi=DPI, format=kind, metadata={} if dated is None else {dated: None})
+            import matplotlib
+
+            # Else the parts of an SVG are named at random.
+            with matplotlib.rc_context({"svg.hashsalt": "gptfl"}):
+                figure.savefig(part, dpi=DPI, format=kind, metadata={} if dated is None else {dated: None})
             return
         # Left to savefig, all is drawn in vain, for the layout and once more. Other kinds measure texts in their own way.
         figure.set_dpi(DPI)

@@ -8,7 +8,7 @@ from gptfl.errors import DataError, ResourceError
 from gptfl.store.compressed import COMPRESSED
 from gptfl.store.jsonlines import Limits, Row, read_json_lines
 from gptfl.store.row_files import KINDS, TABLES, is_row_file, read_row_file
-from gptfl.tasks.rows import TaskRow
+from gptfl.tasks.rows import TaskRow, as_label
 
 MAX_LINE_BYTES = 1 << 20
 MAX_FILE_BYTES = 1 << 30
@@ -59,5 +59,4 @@ def read_rows(path: Path, expected: str) -> Iterator[TaskRow]:
 def _numbered(row: Row) -> dict[str, Any]:
     """The values of a table's row: what is empty is not there, and a label is a number."""
     values = {name: value for name, value in row.values.items() if value != "" or name == "prompt"}
-    label = values.get("label")
-    return {**values, "label": int(label)} if isinstance(label, str) and label.isdecimal() else values
+    return {**values, "label": as_label(values["label"])} if "label" in values else values

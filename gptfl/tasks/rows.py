@@ -7,6 +7,9 @@ from typing import Any
 from gptfl.core.texts import ID_RULE, id_problem
 from gptfl.errors import DataError
 
+MOST_DIGITS = 20
+"""Of a label; Python makes no number of thousands of digits."""
+
 
 @dataclass(frozen=True, slots=True)
 class TaskRow:
@@ -90,6 +93,12 @@ class TaskRow:
         if problem:
             raise DataError(f"{self.place}: field 'id' is {shown(value)}, which {problem}", ID_RULE)
         return value
+
+
+def as_label(value: Any) -> Any:
+    """A label that a table has as digits, as a number; anything else as it is, numbers of far too many digits included."""
+    is_number = isinstance(value, str) and value.isdecimal() and len(value) <= MOST_DIGITS
+    return int(value) if is_number else value
 
 
 def tidy(text: str) -> str:

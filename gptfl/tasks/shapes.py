@@ -9,7 +9,7 @@ from gptfl.core.turns import ASSISTANT, Turn
 from gptfl.errors import DataError, UsageError
 from gptfl.tasks.conversations import ALL, WHICH, listed, marked, names, read_turns
 from gptfl.tasks.jsonl import JsonLines
-from gptfl.tasks.rows import TaskRow, shown
+from gptfl.tasks.rows import TaskRow, as_label, shown
 
 EXPECTED = "prompt and target or completion, messages, conversations, instruction and output, or text (see --fields for others)"
 ALPACA = (
@@ -198,9 +198,8 @@ def _pair(reader: RowReader, row: TaskRow, fields: Mapping[str, Any]) -> Example
         raise row.wrong(f"{reader.called('prompt')} is {shown(row.values['prompt'])}, not a text")
     answer = row.checked(row.values[target], reader.called(target))
     values |= {"prompt": row.values["prompt"], "target": answer, "choices": listed(values.get("choices"))}
-    label = values.get("label")
-    if isinstance(label, str) and label.isdecimal() and values["choices"] is not None:
-        values["label"] = int(label)
+    if "label" in values and values["choices"] is not None:
+        values["label"] = as_label(values["label"])
     if values["choices"] is None and "label" in values:  # a label of something else
         fields = {**fields, "label": values.pop("label")}
     made = JsonLines().example(replace(row, values=values), "")

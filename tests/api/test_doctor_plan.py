@@ -1,4 +1,4 @@
-"""What fits into a budget, what is kept of a plan, and what is said of a patch."""
+"""What fits into a budget, and what is kept of a plan."""
 
 from pathlib import Path
 
@@ -16,7 +16,6 @@ from gptfl.api.doctor_plan import (
     seconds_of,
     write_state,
 )
-from gptfl.api.doctor_words import too_little, verdict_of
 from gptfl.errors import DataError, UsageError
 
 
@@ -68,35 +67,3 @@ def test_a_kept_plan_is_taken_for_the_same_question_alone(tmp_path: Path) -> Non
     ):
         path.write_text(text)
         assert read_state(path, "a") is None
-
-
-def test_too_little_trust_is_said() -> None:
-    assert too_little((0.5, 0.2, 0.7), (0.6, 0.1, 0.8), 8) is None
-    for skill, lds, words in (
-        ((0.1, -0.1, 0.3), (0.6, 0.1, 0.8), "(skill 0.10 [-0.10, 0.30])"),
-        ((0.5, 0.2, 0.7), (0.2, -0.2, 0.5), "(LDS 0.20 [-0.20, 0.50])"),
-        ((0.5, 0.2, 0.7), None, "(LDS can't be told)"),
-        (None, None, "(skill and LDS)"),
-    ):
-        said = too_little(skill, lds, 8)
-        assert said is not None
-        assert said.startswith("Nothing is proposed: 8 runs don't show")
-        assert words in said
-
-
-def test_the_verdict_says_what_pairs_show() -> None:
-    paired = {"change": -0.05, "predicted_change": -0.07, "interval": [-0.08, -0.02], "pairs": 3, "verdict": "better"}
-    folder = Path("there")
-    said = verdict_of("loss", 11, paired, 0.1, folder)
-    assert said == (
-        "Leave out the 11 rows of the patch: loss changed by -0.05 [-0.08, -0.02] against leaving out as many random ones, in "
-        "3 pairs of trainings (predicted -0.07), which is clear of noise (there)."
-    )
-    assert verdict_of("loss", 11, {**paired, "verdict": "worse"}, 0.1, folder).startswith("Don't leave out the 11 rows")
-    assert verdict_of("loss", 1, {**paired, "verdict": "not clear"}, 0.1, folder).startswith(
-        "Read the 1 row of the patch"
-    )
-    assert verdict_of("loss", 0, None, 0.1, None).startswith(
-        "Nothing is proposed: no row is clearly worse than the average row"
-    )
-    assert verdict_of("loss", 3, None, 0.1, folder).startswith("Not verified")

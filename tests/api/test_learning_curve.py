@@ -10,8 +10,6 @@ from gptfl.api.sweep import sweep
 from gptfl.core import REPEAT, FeatureSet
 from gptfl.errors import DataError, UsageError
 from gptfl.report.learning_curve import runs_csv, runs_table
-from gptfl.scores.comparison import ScoreRow, Value
-from gptfl.scores.sweep import averaged
 from gptfl.store.features import read_features, write_features
 from gptfl.store.recordings import read_dynamics, write_dynamics
 from gptfl.testing import make_dynamics
@@ -61,18 +59,6 @@ def test_groups_are_disjoint_and_their_scores_averaged(space):
     row = next(row for row in found.points[0].rows if row.estimator == "class-share")
     assert row.scores["skill"].interval is None
     assert row.scores["skill"].std > 0
-
-
-def test_an_average_is_that_of_all_its_rows_or_the_reason_why_there_is_none():
-    rows = [
-        ScoreRow("a", {"mse": Value(value, std=9.0), "lds": Value(value)}, seconds=value) for value in (1.0, 2.0, 6.0)
-    ]
-    mean = averaged(rows)
-    assert mean.scores["mse"] == Value(3.0, std=float(np.std([1.0, 2.0, 6.0], ddof=1)))
-    assert mean.seconds == 3.0
-    assert averaged(rows[:1]) is rows[0]
-    assert averaged([rows[0], ScoreRow("a", error="too few")]).error == "too few"
-    assert set(averaged([rows[0], ScoreRow("a", {"mse": Value(1.0)})]).scores) == {"mse"}
 
 
 def test_an_estimator_that_fails_is_reported_and_the_others_go_on(space):

@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 
 from gptfl.api.new_plugin import NewPlugin, new_plugin_with
-from gptfl.cli.main import run
 from gptfl.errors import DataError, ResourceError, UsageError
 from gptfl.options.new_plugin import KINDS, NewPluginOptions
 from gptfl.plugins.registry import get_registry
@@ -111,21 +110,3 @@ def test_what_is_there_already_is_refused(write: Write, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(ResourceError, match="can't be written"):
         write(output="file/below")
-
-
-def test_the_command_says_what_it_wrote_and_what_comes_next(
-    write: Write, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    for words, code, said in (
-        (["my-own", "--kind", "metric"], 0, "gptfl-my-own: metric my-own, pyproject.toml, README.md"),
-        (["my-own", "--kind", "metric"], 3, "gptfl-my-own is there already"),
-        (["My"], 2, "NAME is 'My'"),
-    ):
-        monkeypatch.setattr(sys, "argv", ["gptfl", "new-plugin", *words])
-        with pytest.raises(SystemExit) as stop:
-            run()
-        printed = capsys.readouterr()
-        assert (stop.value.code or 0) == code
-        assert said in printed.out + printed.err
-        if code == 0:
-            assert "next: cd gptfl-my-own, python -m pytest, then pip install --editable ." in printed.out

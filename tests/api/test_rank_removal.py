@@ -11,7 +11,7 @@ from gptfl.errors import DataError, UsageError
 from gptfl.influence.removal import average_worth, has_removal, removal
 from gptfl.influence.targets import InfluenceTarget
 from gptfl.simulation.simulator import open_fitted
-from tests.api.ranked import DYNAMICS, IDS, POOL, TEST, TESTS, use_kin, write
+from tests.ranked import DYNAMICS, IDS, POOL, TEST, TESTS, use_kin, write
 
 
 @pytest.fixture(autouse=True)

@@ -1,7 +1,7 @@
 """The command line as a function, and a small study to work on."""
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -56,3 +56,35 @@ def study(finished_study: Path, tmp_path: Path) -> Path:
     import shutil
 
     return Path(shutil.copytree(finished_study, tmp_path / "study"))
+
+
+@pytest.fixture
+def sure_study(study: Path) -> Iterator[Path]:
+    """The same with a simulator that says how sure it is, and a file of five ids."""
+    import gptfl
+    from gptfl.plugins.registry import build, using
+    from gptfl.store.recordings import read_dynamics
+    from tests import interval_estimator
+
+    (recording,) = study.glob("*.dynamics.h5")
+    ids = [example.id for example in read_dynamics(recording).pool[:5]]
+    (study / "ids.txt").write_text("\n".join(ids))
+    with using(build([interval_estimator])):
+        gptfl.fit("sure", dynamics=recording, metric="loss")
+        yield study
+
+
+@pytest.fixture(scope="session")
+def plain_fit(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A workspace with a synthetic recording, its features and mean-run fitted to it, which no test changes."""
+    import gptfl
+    from gptfl.store.features import write_features
+    from gptfl.store.recordings import write_dynamics
+    from tests.synthetic import synthetic
+
+    folder = tmp_path_factory.mktemp("fitted")
+    dynamics, features = synthetic(runs=10)
+    write_dynamics(folder / "made.dynamics.h5", dynamics)
+    write_features(folder / "made.synthetic.features.h5", features)
+    gptfl.fit("mean-run", workspace=folder)
+    return folder

@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 
 from gptfl.cli.commands import COMMANDS
+from gptfl.cli.config import read_config, written
+from gptfl.errors import DataError, UsageError
 from gptfl.options.base import make
 from gptfl.options.files import to_json
 from gptfl.options.recording import CollectOptions
@@ -172,3 +174,32 @@ def test_printing_does_nothing(gptfl: Command, collected: list[CollectOptions]) 
     assert 'model = "tiny"\n' in outcome.out
     assert 'metric = ["loss"]\n' in outcome.out
     assert "# runs: 32, with --few-runs 6\n" in outcome.out
+
+
+def test_what_is_written_is_read_as_it_was_whatever_the_texts(tmp_path: Path) -> None:
+    path = tmp_path / "a.toml"
+    for name in ('a "b" \\ c', "tab\tand\x7f", "é – 漢", "#no comment", "[x]"):
+        options = make(CollectOptions, model=name, lr=1e-7, metrics=["loss", name], texts=False)
+        path.write_text("\n".join(written(options)), encoding="utf-8")
+        found = read_config(path)
+        assert (found["model"], found["lr"], found["metric"], found["texts"]) == (name, 1e-7, ["loss", name], False)
+    assert "# task: data of your own" in path.read_text(encoding="utf-8").splitlines()
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "error", "message"),
+    [
+        ("a.yaml", "", UsageError, "is no .toml or .json file: end its name in .toml or .json"),
+        ("a.json", "[1]", DataError, "holds no options by name"),
+        ("a.json", "{", DataError, "a.json"),
+        ("a.toml", "a = ", DataError, "is no TOML"),
+        ("a.toml", ".".join("a" * 40) + " = 1", DataError, "has a key of more than 32 parts"),
+    ],
+)
+def test_what_is_no_file_of_options_is_refused(
+    tmp_path: Path, name: str, text: str, error: type[Exception], message: str
+) -> None:
+    (tmp_path / name).write_text(text)
+    with pytest.raises(error) as caught:
+        read_config(tmp_path / name)
+    assert message in str(caught.value)

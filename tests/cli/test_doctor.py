@@ -8,32 +8,14 @@ import pytest
 
 from gptfl.api.doctor_plan import DoctorPlan
 from tests.cli.conftest import Outcome
-from tests.models import save_small
-
-TEMPLATE = "{% for m in messages %}<{{ m['role'] }}>{{ m['content'] }}\n{% endfor %}{% if add_generation_prompt %}<assistant>{% endif %}"
-THINGS = ("lamp", "chair", "table", "stool", "shelf", "clock", "bowl", "plate")
-COLOURS = ("red", "blue", "green", "black")
-
-
-def chat(number: int, answer: str) -> dict[str, object]:
-    thing, colour = THINGS[number % 8], COLOURS[number // 8 % 4]
-    asked = {"role": "user", "content": f"When does the {colour} {thing} come?"}
-    said = {"role": "assistant", "content": f"The {thing} {answer}"}
-    return {"id": f"chat-{number:02}", "messages": [asked, said]}
+from tests.planted import plant
 
 
 @pytest.fixture
 def rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with 32 chats to train on, five of them wrong, eight to test on, and a model."""
     monkeypatch.chdir(tmp_path)
-    wrong = {3, 9, 14, 20, 27}
-    train = [chat(one, "never comes at all" if one in wrong else "comes in two days") for one in range(32)]
-    test = [{**chat(one, "comes in two days"), "id": f"test-{one:02}"} for one in range(8)]
-    for name, listed in (("train.jsonl", train), ("eval.jsonl", test)):
-        Path(name).write_text("".join(f"{json.dumps(one)}\n" for one in listed))
-    words = " ".join(message["content"] for one in train for message in one["messages"])  # type: ignore[attr-defined]
-    model = save_small(Path("chatty"), "llama", words=words)
-    (model / "chat_template.jinja").write_text(TEMPLATE, encoding="utf-8")
+    plant(tmp_path)
     monkeypatch.setattr("gptfl.api.doctor.plan_for", lambda *_: DoctorPlan(8, 2, 1.0, 1.0))
     return tmp_path
 
@@ -50,18 +32,6 @@ def test_a_dry_run_says_what_would_be_done(gptfl: Callable[..., Outcome], rows: 
     assert "8 runs of about 1 s, then 2 pairs of trainings" in shown.out
     assert shown.out.splitlines()[-1] == "Nothing was recorded (--dry-run)."
     assert not (rows / "w").exists()
-
-
-def test_where_trust_is_too_low_nothing_is_proposed(
-    gptfl: Callable[..., Outcome], rows: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("gptfl.api.doctor.score_of", lambda *_: (0.1, -0.2, 0.3))
-    shown = gptfl(*CALL)
-    assert shown.code == 0, shown.err
-    assert shown.out.splitlines()[-1].startswith("Nothing is proposed: 8 runs don't show")
-    assert {path.name for path in Path("w").iterdir()} >= {"doctor.dynamics.h5", "report.html", "doctor.json"}
-    assert not list(Path("w").glob("patch*"))
-    assert not list(Path("w").glob("*.verified.json"))
 
 
 def test_the_whole_road_leads_to_a_verified_patch_and_goes_on_from_there(

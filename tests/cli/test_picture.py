@@ -6,10 +6,8 @@ from typing import get_args
 
 import pytest
 
-from gptfl.api.writing import is_named, picture_at
 from gptfl.cli.commands import COMMANDS
 from gptfl.cli.picture import pictured
-from gptfl.errors import UsageError
 from gptfl.options.base import make, places
 from gptfl.options.evaluation import CompareOptions, GridOptions, LearningCurveOptions, VerifyOptions
 from gptfl.options.influence import RankOptions, RelabelStudyOptions, SelectStudyOptions
@@ -41,16 +39,6 @@ def test_every_command_with_a_figure_is_tried(gptfl: Callable[..., Outcome]) -> 
         refused = gptfl(name, *NEEDED.get(name, ()), "--figure", "a.png", "--no-picture")
         assert refused.code == 2, name
         assert "--figure a.png and --no-picture were given together: choose one" in refused.err
-
-
-def test_where_a_picture_goes(tmp_path: Path) -> None:
-    usual = tmp_path / "usual.png"
-    assert picture_at(None, usual) == picture_at(True, usual) == usual
-    assert picture_at(False, usual) is None
-    assert picture_at(str(tmp_path / "own.svg"), usual) == tmp_path / "own.svg"
-    assert [is_named(one) for one in (None, True, False, "a.png", Path("a.png"))] == [False] * 3 + [True] * 2
-    with pytest.raises(UsageError):
-        picture_at(tmp_path / "own.txt", usual)
 
 
 def test_a_verification_without_a_picture(gptfl: Callable[..., Outcome], study: Path, tmp_path: Path) -> None:

@@ -1,11 +1,13 @@
 """The plan that ``collect`` prints: what a design identifies, in words."""
 
 import re
+from types import SimpleNamespace
 
 import pytest
 from typer.testing import CliRunner
 
 from gptfl.cli.main import app
+from gptfl.cli.plan import announce_trainings
 
 pytestmark = pytest.mark.usefixtures("quick_tiny")
 
@@ -72,3 +74,19 @@ def test_a_plan_says_what_can_be_asked_later(tmp_path):
     assert re.search(r"each run +12 steps of 4, 6 of 24 examples", whole)
     assert re.search(r"exposures +a run sees each of its 6 examples 8 times$", whole, re.MULTILINE)
     assert re.search(r"ask later .* 12 steps, which are 2 passes over all 24 examples$", whole, re.MULTILINE)
+
+
+def test_what_trainings_of_a_check_cost_stands_under_what_they_are(capsys):
+    cost = SimpleNamespace(
+        trained_parameters=1_500_000, parameters=14_000_000, learning_rate=2e-5, precision="fp32", device="cpu",
+        seconds=90.0, seconds_per_step=0.5, memory_bytes=64_000_000,
+    )  # fmt: skip
+    announce_trainings(cost, {"trainings": "2 of 6 steps"})
+    first, *rows = capsys.readouterr().out.splitlines()
+    assert first == "Plan"
+    found = {row.split()[0]: row for row in rows}
+    assert list(found) == ["trainings", "training", "time", "memory"]
+    assert found["trainings"].endswith("2 of 6 steps")
+    assert "of 14" in found["training"]
+    assert "lr 2e-05, fp32 on cpu" in found["training"]
+    assert "64.0 MB" in found["memory"]

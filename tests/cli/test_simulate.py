@@ -50,16 +50,6 @@ def test_a_drop_shows_the_interval_of_its_change(gptfl: Callable, tmp_path: Path
     assert "mean over all orders" in shown.out
 
 
-@pytest.fixture(scope="module")
-def fitted(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A workspace with a simulator, which no test changes."""
-    folder = tmp_path_factory.mktemp("fitted")
-    write_dynamics(folder / "made.dynamics.h5", DYNAMICS)
-    write_features(folder / "made.synthetic.features.h5", FEATURES)
-    package.fit("mean-run", workspace=folder)
-    return folder
-
-
 def subsets(folder: Path, *sizes: int) -> list[str]:
     """Files of the first so many ids, as options."""
     words = []
@@ -70,14 +60,14 @@ def subsets(folder: Path, *sizes: int) -> list[str]:
     return words
 
 
-def test_several_subsets_are_predicted_in_one_pass(gptfl: Callable, fitted: Path, tmp_path: Path) -> None:
-    command = ("simulate", "--workspace", str(fitted), *subsets(tmp_path, 4, 6))
-    before = {path.name for path in fitted.iterdir()}
+def test_several_subsets_are_predicted_in_one_pass(gptfl: Callable, plain_fit: Path, tmp_path: Path) -> None:
+    command = ("simulate", "--workspace", str(plain_fit), *subsets(tmp_path, 4, 6))
+    before = {path.name for path in plain_fit.iterdir()}
     shown = gptfl(*command)
     assert shown.code == 0, shown.err
     assert [line for line in shown.out.splitlines() if str(tmp_path / "6.txt") in line]
     assert shown.out.rstrip().splitlines()[-1].startswith("next: gptfl verify --subset")
-    assert {path.name for path in fitted.iterdir()} == before
+    assert {path.name for path in plain_fit.iterdir()} == before
     document = json.loads(gptfl(*command, "--json").out)
     assert [row["examples"] for row in document["subsets"]] == [4, 6]
     alone = json.loads(gptfl(*command[:3], *subsets(tmp_path, 6), "--no-picture", "--json").out)
@@ -93,37 +83,11 @@ def test_several_subsets_are_predicted_in_one_pass(gptfl: Callable, fitted: Path
     ],
 )
 def test_what_goes_with_one_subset_is_refused(
-    gptfl: Callable, fitted: Path, tmp_path: Path, more: tuple[str, ...], line: str
+    gptfl: Callable, plain_fit: Path, tmp_path: Path, more: tuple[str, ...], line: str
 ) -> None:
-    refuses(gptfl("simulate", "--workspace", str(fitted), *subsets(tmp_path, 4, 6), *more), 2, f"error: {line}")
+    refuses(gptfl("simulate", "--workspace", str(plain_fit), *subsets(tmp_path, 4, 6), *more), 2, f"error: {line}")
 
 
-def test_a_picture_and_none_are_refused(gptfl: Callable, fitted: Path) -> None:
-    outcome = gptfl("simulate", "--workspace", str(fitted), "--figure", "a.png", "--no-picture")
+def test_a_picture_and_none_are_refused(gptfl: Callable, plain_fit: Path) -> None:
+    outcome = gptfl("simulate", "--workspace", str(plain_fit), "--figure", "a.png", "--no-picture")
     refuses(outcome, 2, "error: --figure a.png and --no-picture were given together: choose one")
-
-
-def test_sweeps_and_learning_curves_are_commands(gptfl: Callable, fitted: Path, tmp_path: Path) -> None:
-    kept = ("--workspace", str(fitted), "--figure", str(tmp_path / "a.png"), "--json")
-    swept = gptfl("sweep", "order=1,2", "--set", "gptfluence.epochs=2", *kept)
-    assert swept.code == 0, swept.err
-    plain = gptfl("compare", "--sweep", "order=1,2", "--set", "gptfluence.epochs=2", *kept)
-    numbers = [[point["mse"] for point in json.loads(one.out)["points"]] for one in (swept, plain)]
-    assert numbers[0] == numbers[1]
-    curve = gptfl("learning-curve", "2", "3", "--estimator", "persistence", *kept)
-    assert curve.code == 0, curve.err
-    assert {point["runs"] for point in json.loads(curve.out)["points"]} == {2, 3}
-
-
-@pytest.mark.parametrize(
-    ("arguments", "line"),
-    [
-        (("sweep",), "nothing says what to vary: write for example gptfl sweep order=1,2,3"),
-        (("sweep", "order"), "AXIS 'order' is not AXIS=V1,V2,...: write for example order=1,2,3"),
-        (("sweep", "order=1", "--json", "--csv"), "--json and --csv were given together: choose one"),
-        (("learning-curve",), "nothing says how many runs to fit to: write for example gptfl learning-curve 2 3 5 10"),
-        (("learning-curve", "few"), "'few' is no number of runs: write for example gptfl learning-curve 2 3 5 10"),
-    ],
-)
-def test_what_no_sweep_can_do_is_one_line(gptfl: Callable, arguments: tuple[str, ...], line: str) -> None:
-    refuses(gptfl(*arguments), 2, f"error: {line}")

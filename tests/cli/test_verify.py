@@ -1,23 +1,8 @@
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
-import pytest
-
-import gptfl as package
-from gptfl.plugins.registry import build, using
 from gptfl.store.recordings import read_dynamics
-from tests import interval_estimator
-
-
-@pytest.fixture
-def sure_study(study: Path) -> Iterator[Path]:
-    (recording,) = study.glob("*.dynamics.h5")
-    ids = [example.id for example in read_dynamics(recording).pool[:5]]
-    (study / "ids.txt").write_text("\n".join(ids))
-    with using(build([interval_estimator])):
-        package.fit("sure", dynamics=recording, metric="loss")
-        yield study
 
 
 def test_verify_says_what_it_takes_and_what_it_came_to(gptfl: Callable, sure_study: Path) -> None:
@@ -87,23 +72,3 @@ def test_simulate_shows_intervals_and_goes_on_from_scores(gptfl: Callable, sure_
     refused = gptfl(*call, "--observe", str(observed))
     assert refused.code == 3
     assert 'observed.jsonl, line 1: "step" is missing, no whole number' in refused.err
-
-
-def test_compare_shows_calibration_and_what_was_observed(gptfl: Callable, sure_study: Path) -> None:
-    call = ("compare", "--estimator", "sure", "--metric", "loss", "--workspace", str(sure_study))
-    shown = gptfl(*call, "--observe", "1", "--folds", "2")
-    assert shown.code == 0, shown.err
-    assert "Predictive intervals" in shown.out
-    assert "mean-run ‡" in shown.out
-    assert shown.out.splitlines()[-1].startswith("next: gptfl simulate --subset ids.txt")
-    refused = gptfl(*call, "--observe", "40")
-    assert refused.code == 2
-    assert (
-        "--observe 40: no held-out run has more than 4 recorded scores after its first: give at most 3" in refused.err
-    )
-    refused = gptfl(*call, "--observe", "1", "--sweep", "every=1,2")
-    assert refused.code == 2
-    assert "--observe does not go with --sweep" in refused.err
-    refused = gptfl(*call, "--against-estimator", "nobody")
-    assert refused.code == 2
-    assert "--against-estimator 'nobody' is not compared" in refused.err

@@ -3,9 +3,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from gptfl.core import Curriculum
-from gptfl.core.queries import query_for, same_steps, stacked
-from gptfl.core.runs import cut_run, thinned
 from gptfl.core.splits import check_fit_runs, fold_splits, most_folds, stored_split, usable_runs
 from gptfl.errors import DataError, UsageError
 from tests.synthetic import LOSS, synthetic
@@ -83,59 +80,3 @@ def test_runs_without_a_first_or_a_later_score_are_named():
     kept, notes = usable_runs(runs, LOSS)
     assert kept == []
     assert notes[0].endswith("run-0000, run-0007")
-
-
-def test_queries_pad_shorter_and_narrower_curricula():
-    runs = synthetic(2)[0].runs
-    short = replace(runs[1], curriculum=Curriculum(np.array([[1, 2], [3, 4]]), np.array([0.5, 0.25])))
-    query = query_for([runs[0], short], LOSS)
-    np.testing.assert_array_equal(query.batches[0], runs[0].curriculum.batches)
-    np.testing.assert_array_equal(query.batches[1, :2], [[1, 2, -1, -1], [3, 4, -1, -1]])
-    assert (query.batches[1, 2:] == -1).all()
-    assert query.learning_rates[1].sum() == 0.75
-    np.testing.assert_array_equal(query.first[1], runs[1].metrics["loss"][0])
-
-
-def test_runs_are_grouped_by_their_steps_and_stacked_with_padding():
-    runs = list(synthetic(3)[0].runs)
-    runs[1] = replace(runs[1], steps=runs[1].steps[:2], metrics={"loss": runs[1].metrics["loss"][:2]})
-    assert same_steps(runs) == [[0, 2], [1]]
-    whole = stacked([run.metrics["loss"] for run in runs])
-    assert whole.shape == (3, 7, 8)
-    assert np.isnan(whole[1, 2:]).all()
-    np.testing.assert_array_equal(whole[2], runs[2].metrics["loss"])
-
-
-def test_thinning_keeps_the_first_every_kth_and_the_last_recorded_step():
-    dynamics, _ = synthetic(2)
-    run = dynamics.runs[0]
-    found = thinned(run, 5)
-    rows = sorted({*range(0, len(run.steps), 5), len(run.steps) - 1})
-    np.testing.assert_array_equal(found.steps, run.steps[rows])
-    np.testing.assert_array_equal(found.metrics["loss"], run.metrics["loss"][rows])
-    assert found.curriculum is run.curriculum
-    assert thinned(run, 1) is run
-
-
-def test_derivatives_of_rows_left_out_count_at_the_next_row_kept():
-    run = synthetic(1)[0].runs[0]
-    changes = np.random.default_rng(0).normal(size=run.metrics["loss"].shape)
-    changes[0] = 0
-    summed = np.cumsum(changes, axis=0)
-    run = replace(run, derivatives={"gradient": changes})
-    for rows in ([0, 2, 5], [1, 2, 4], [3], []):
-        cut = cut_run(run, np.array(rows, dtype=int))
-        expected = summed[rows] - (summed[rows[0]] if rows else 0)
-        np.testing.assert_allclose(np.cumsum(cut.derivatives["gradient"], axis=0), expected, atol=1e-12)
-        assert cut.derivatives["gradient"].shape == cut.metrics["loss"].shape
-
-
-def test_a_query_has_the_derivatives_that_all_runs_have():
-    runs = [
-        replace(run, derivatives=dict.fromkeys(names, run.metrics["loss"]))
-        for run, names in zip(synthetic(2)[0].runs, (("gradient", "update"), ("update",)), strict=True)
-    ]
-    query = query_for(runs, LOSS)
-    assert list(query.derivatives) == ["update"]
-    np.testing.assert_array_equal(query.derivatives["update"][1], runs[1].metrics["loss"])
-    assert query_for(synthetic(2)[0].runs, LOSS).derivatives == {}

@@ -1,4 +1,4 @@
-"""What ``compare`` says of intervals, of scores observed along a run, of squared errors and of order noise."""
+"""What ``compare`` says of intervals, and of scores observed along a run."""
 
 import csv
 import io
@@ -11,17 +11,13 @@ import pytest
 from rich.console import Console
 
 from gptfl.api.compare import compare
-from gptfl.core import Curriculum, FitData, Prediction, role_of
-from gptfl.core.curriculum import fill_batches, run_seed
+from gptfl.core import FitData, Prediction
 from gptfl.core.queries import query_for
-from gptfl.errors import PluginError, UsageError
-from gptfl.evaluation.order_noise import point_weights, repeated
+from gptfl.errors import PluginError
 from gptfl.plugins.guards import checked
 from gptfl.plugins.registry import build, using
 from gptfl.report.calibration import calibration_table
 from gptfl.report.comparison import rich_table, to_csv, to_json, to_latex
-from gptfl.report.footnotes import footnotes
-from gptfl.scores.ceiling import order_noise
 from gptfl.store.recordings import write_dynamics
 from tests import interval_estimator
 from tests.synthetic import synthetic
@@ -134,107 +130,6 @@ def test_observed_scores_are_reported_and_count_for_nobody(space):
     assert not by_name["unsure"]["conditions"]
     assert json.loads(to_json(observed))["observed"] == 2
     assert "conditions" not in to_json(plain)
-
-
-def test_an_unfit_number_of_observed_scores_is_refused(space):
-    with pytest.raises(UsageError, match=r"observe is -1: give"):
-        compare(workspace=space, estimators=["sure"], observe=-1, figure=False)
-    with pytest.raises(UsageError, match=r"--observe 6: no held-out run has more than 6 .*: give at most 5"):
-        compare(workspace=space, estimators=["sure"], observe=6, figure=False)
-    assert compare(workspace=space, estimators=["sure"], observe=5, figure=False).runs
-
-
-def test_squared_errors_are_held_against_the_least_or_a_named_one(space):
-    found = rows_of(compare(workspace=space, estimators=["unsure"], folds=4, figure=False))
-    assert found["class-share"].excess.over == "class-share"
-    assert found["mean-run"].excess.more > 0
-    assert found["mean-run"].excess.clear
-    named = compare(workspace=space, estimators=["unsure"], folds=4, against_estimator="mean-run", figure=False)
-    rows = rows_of(named)
-    assert rows["class-share"].excess.more == pytest.approx(-found["mean-run"].excess.more)
-    assert rows["unsure"].excess.interval == (0.0, 0.0)
-    line = next(note for note in footnotes(named) if note.startswith("Squared error beside that of mean-run"))
-    assert "more: persistence" in line
-    assert "less: class-share" in line
-    assert "no clear difference: unsure" in line
-    document = json.loads(to_json(named))["estimators"][0]["excess"]
-    assert set(document) == {"squared_error", "over", "more", "interval", "clear"}
-    with pytest.raises(UsageError, match=r"--against-estimator 'nobody' is not compared: name one of the rows: pers"):
-        compare(workspace=space, against_estimator="nobody", figure=False)
-
-
-def with_repeats(dynamics, orders=3):
-    """The first runs once more in other orders, under a role that no stage fits or tests."""
-    random = np.random.default_rng(5)
-    more = []
-    for run in dynamics.runs[:4]:
-        members = np.unique(run.curriculum.batches)
-        for _ in range(orders - 1):
-            batches = fill_batches(members, 4, run.curriculum.steps, run_seed(9, len(more)))
-            values = run.metrics["loss"] + np.where(run.steps > 0, 0.02, 0)[:, None] * random.normal(size=(7, 8))
-            curriculum = Curriculum(batches, run.curriculum.learning_rates)
-            more.append(
-                replace(run, index=1000 + len(more), role="repeat", curriculum=curriculum, metrics={"loss": values})
-            )
-    return more
-
-
-def test_the_ceiling_comes_from_runs_on_one_subset_in_several_orders(space):
-    dynamics, _ = synthetic(24)
-    more = with_repeats(dynamics)
-    twin = replace(dynamics.runs[5], index=2000, role="repeat")
-    runs = (*dynamics.runs, *more, twin)
-    groups = repeated(runs)
-    assert sorted(len(group) for group in groups) == [3, 3, 3, 3]
-    assert not any(run.index in (5, 2000) for group in groups for run in group)
-    write_dynamics(space / "syn.dynamics.h5", replace(dynamics, runs=runs))
-    comparison = compare(workspace=space, estimators=["sure"], figure=False)
-    assert comparison.runs == sum(role_of(i) == "test" for i in range(24))
-    noise = order_noise([np.stack([run.metrics["loss"] for run in group]) for group in groups])
-    held = comparison.held_out
-    left = ((held.mean_run - held.recorded)[:, 1:] ** 2).sum()
-    ceiling = comparison.ceiling
-    assert ceiling.skill == pytest.approx(1 - noise[1:].sum() * comparison.runs / left)
-    assert (ceiling.runs, ceiling.subsets) == (12, 4)
-    row = rows_of(comparison)["class-share"]
-    document = json.loads(to_json(comparison))
-    assert document["ceiling"]["skill"] == ceiling.skill
-    shown = {one["estimator"]: one for one in document["estimators"]}["class-share"]
-    assert shown["skill_share"] == pytest.approx(row.scores["skill"].value / ceiling.skill)
-    notes = " ".join(footnotes(comparison))
-    assert "Order-noise ceiling: skill" in notes
-    assert "Share of the ceiling: class-share" in notes
-    low, high = ceiling.skill_interval
-    assert low < ceiling.skill < high <= 1
-    assert f"skill {ceiling.skill:.3f} [{low:.2f}, {high:.2f}]" in notes
-    assert document["ceiling"]["skill_interval"] == [low, high]
-    least, most = row.shares["skill"].interval
-    assert least < shown["skill_share"] < most
-    assert shown["skill_share_interval"] == [one if np.isfinite(one) else None for one in (least, most)]
-    # The first point of a run is given and counts for nothing; the repeats' steps are those of the runs.
-    weights = point_weights(held.steps[0], held)
-    assert (weights[0] == 0).all()
-    np.testing.assert_allclose(weights[1:], comparison.runs)
-    assert compare(workspace=space, estimators=["sure"], observe=1, figure=False).ceiling is None
-
-
-def test_a_held_out_step_between_two_of_the_repeats_counts_for_both(space):
-    dynamics, _ = synthetic(24)
-    write_dynamics(space / "syn.dynamics.h5", replace(dynamics, runs=(*dynamics.runs, *with_repeats(dynamics))))
-    held = compare(workspace=space, estimators=[], figure=False).held_out
-    grid = held.steps[0]
-    thin = grid[[0, 2, 4, 6]]
-    weights = point_weights(thin, held)
-    assert weights.sum() == pytest.approx(np.isfinite(held.recorded[:, 1:]).sum())
-    np.testing.assert_allclose(weights[:, 0] / len(held.names), [0.5, 2.0, 2.0, 1.5])
-    # What lies beyond the repeats is told by none of them.
-    assert point_weights(grid[:3], held).sum() == np.isfinite(held.recorded[:, 1:3]).sum()
-
-
-def test_too_few_repeats_tell_no_ceiling(space):
-    dynamics, _ = synthetic(24)
-    write_dynamics(space / "syn.dynamics.h5", replace(dynamics, runs=(*dynamics.runs, *with_repeats(dynamics)[:2])))
-    assert compare(workspace=space, estimators=[], figure=False).ceiling is None
 
 
 @pytest.mark.parametrize(

@@ -11,11 +11,10 @@ from gptfl.core import REPEAT
 from gptfl.core.splits import most_folds, stored_split
 from gptfl.errors import DataError, UsageError
 from gptfl.evaluation.held_out import divided, folds_for
-from gptfl.evaluation.order_noise import device_note
 from gptfl.report.footnotes import footnotes
 from gptfl.simulation.unseen import hold_out_examples
 from gptfl.store.recordings import write_dynamics
-from tests.synthetic import LOSS, synthetic
+from tests.synthetic import synthetic
 
 
 def of_design(design, runs=24, **settings):
@@ -114,14 +113,3 @@ def test_a_reserve_decides_what_is_held_out_only_where_it_is_what_is_set_aside()
     assert folds_for(dynamics, shared, 4) == (4, ())
     assert folds_for(dynamics, hold_out_examples(dynamics, "test", None, 1), 4) == (4, ())
     assert "a reserve of 4 that no run to fit has" in folds_for(dynamics, None, None)[1][0]
-
-
-def test_device_noise_is_reported_of_runs_that_share_batches_and_seed():
-    first, second, third = of_design("contrast", 3).runs
-    apart = {"loss": first.metrics["loss"] + 0.25}
-    again = replace(first, index=9, metrics=apart)
-    assert device_note([first, second, third], LOSS) == ()
-    (note,) = device_note([first, second, again, replace(third, index=10), third], LOSS)
-    assert "carried out again (2 times) gave a loss off by 0.12 (RMS)" in note
-    assert device_note([first, replace(again, seed=1)], LOSS) == ()
-    assert "to the last bit" in device_note([first, replace(first, index=9)], LOSS)[0]

@@ -7,10 +7,13 @@ import numpy as np
 import pytest
 
 from gptfl.api.compare import compare
-from gptfl.core import Dynamics, Example
+from gptfl.core import REPEAT, Dynamics, Example
 from gptfl.core.runs import with_tests
 from gptfl.designs.draws import DesignLayout, draw_runs
 from gptfl.errors import DataError, UsageError
+from gptfl.evaluation import truth as other_recording
+from gptfl.evaluation.truth import open_truth
+from gptfl.recording.recording import open_recording
 from gptfl.scores.comparison import Comparison
 from gptfl.store.features import write_features
 from gptfl.store.recordings import write_dynamics
@@ -111,3 +114,27 @@ def test_what_divides_the_runs_goes_with_no_truth(folder: Path) -> None:
 def test_folds_of_one_recording_score_its_removals_where_both_runs_are_in_a_fold(folder: Path) -> None:
     table = against(folder, truth_of(6))
     assert all(row.removals is None for row in table.rows)  # two groups are too few
+
+
+def test_runs_are_told_in_the_places_of_the_recording_that_teaches(folder: Path) -> None:
+    path = folder / "apart" / "truth.dynamics.h5"
+    truth = truth_of(4)
+    write_dynamics(path, replace(truth, pool=truth.pool[::-1], test=truth.test[::-1]))
+    ours, theirs = (open_recording(one, None) for one in (folder / "syn.dynamics.h5", path))
+    found = open_truth(theirs, ours, ours.dynamics.metrics["loss"]).dynamics
+    assert (found.pool, found.test) == (ours.dynamics.pool, ours.dynamics.test)
+    for run, other in zip(found.runs, theirs.dynamics.runs, strict=True):
+        np.testing.assert_array_equal(run.metrics["loss"], other.metrics["loss"][:, ::-1])
+        for batch, given in zip(run.curriculum.batches, other.curriculum.batches, strict=True):
+            assert [found.pool[place].id for place in batch if place >= 0] == [
+                theirs.dynamics.pool[place].id for place in given if place >= 0
+            ]
+
+
+def test_repeats_are_not_scored_whatever_else_is() -> None:
+    runs = [
+        replace(run, role=role)
+        for run, role in zip(truth_of(4).runs, ("fit", REPEAT, "test", "validation"), strict=True)
+    ]
+    assert [run.index for run in other_recording.tested(runs)] == [0, 2, 3]
+    assert other_recording.tested([]) == []

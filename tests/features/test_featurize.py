@@ -6,7 +6,6 @@ import pytest
 from gptfl.core import Dynamics, Example, FeatureSet
 from gptfl.encoders import minilm
 from gptfl.errors import DataError, PluginError, ResourceError, UsageError
-from gptfl.features import embedding
 from gptfl.features.featurize import default_encoder, featurize
 from gptfl.plugins import EncoderTags
 from gptfl.plugins.registry import get_registry
@@ -14,7 +13,7 @@ from gptfl.store.features import read_features
 from gptfl.store.recordings import write_dynamics
 from tests.hub import use_cache
 from tests.synthetic import synthetic
-from tests.tasks.test_tasks import numbered, write
+from tests.tasks.task_files import numbered, write_splits
 
 
 class Counting:
@@ -193,7 +192,7 @@ def test_texts_that_were_not_kept_come_back_from_the_task(tmp_path):
 
 
 def test_texts_come_from_data_only_if_they_are_the_recorded_ones(tmp_path):
-    folder = write(tmp_path / "d", numbered(12))
+    folder = write_splits(tmp_path / "d", numbered(12))
     loaded = get_registry().make("task", "rte", data=folder).load(8, 4, 5)
     without_texts(tmp_path, "rte", loaded, data=str(tmp_path / "moved away"))
     with pytest.raises(DataError, match="moved away does not exist"):
@@ -201,7 +200,7 @@ def test_texts_come_from_data_only_if_they_are_the_recorded_ones(tmp_path):
     assert featurize("counting", workspace=tmp_path, data=folder).embedded == 12
     rows = numbered(12)
     rows[int(loaded.pool[2].id)]["premise"] = "Something else."
-    other = write(tmp_path / "other", rows, numbered(12))
+    other = write_splits(tmp_path / "other", rows, numbered(12))
     with pytest.raises(DataError, match=f"recorded '{loaded.pool[2].id}'.*pass --data with the very files"):
         featurize("counting", workspace=tmp_path, data=other)
 
@@ -220,13 +219,6 @@ def test_progress_reaches_the_encoder_and_ends(tmp_path, recording, monkeypatch)
     featurize("counting", workspace=tmp_path, progress=lambda *call: calls.append(call))
     assert calls[0][:3] == ("featurize", 0, 32)
     assert calls[-1][:3] == ("featurize", 32, 32)
-
-
-def test_a_row_is_known_by_all_that_an_encoder_can_read():
-    one = Example("a", "p", "t", ("t", "u"), 0, {"kind": "x"})
-    assert embedding.row_key(one) == embedding.row_key(replace(one, id="b"))
-    for change in ({"prompt": "q", "digest": ""}, {"label": 1}, {"choices": ("t", "v")}, {"fields": {}}):
-        assert embedding.row_key(one) != embedding.row_key(replace(one, **change))
 
 
 def test_data_is_refused_where_the_recording_keeps_its_texts(tmp_path, recording):

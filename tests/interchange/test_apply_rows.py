@@ -114,20 +114,6 @@ def test_reasons_come_from_a_ranking(file: Path) -> None:
     assert "byte for byte" in page
 
 
-def test_the_summary_shows_hostile_texts_as_texts(tmp_path: Path) -> None:
-    path = tmp_path / "rows.jsonl"
-    path.write_bytes(LINES)
-    page = (gptfl.apply(path, drop=["r4"]).path / "summary.md").read_text()
-    row = page.splitlines()[-1]
-    assert row.count("|") == 4
-    assert "<" not in page
-    assert "&#60;b&#62;" in row
-    assert escaped("`rm`\n| [x](y)") == "&#96;rm&#96; &#124; &#91;x&#93;(y)"
-    assert (
-        escaped("see https://x.y or www.x.y, @me #1: 2.5") == "see https&#58;//x.y or www&#46;x.y, &#64;me &#35;1: 2.5"
-    )
-
-
 def test_parquet_keeps_its_values_and_schema(tmp_path: Path) -> None:
     pyarrow = pytest.importorskip("pyarrow")
     parquet = pytest.importorskip("pyarrow.parquet")

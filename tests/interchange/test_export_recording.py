@@ -1,41 +1,21 @@
 """Exporting: what comes back is what was there, and nothing foreign is overwritten."""
 
-import csv
 import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow.parquet
 import pytest
 
 from gptfl.core import Dynamics
 from gptfl.errors import DataError, GptflError, UsageError
 from gptfl.interchange.export_recording import export
-from gptfl.interchange.gptdynamics_writer import folder_names
 from gptfl.interchange.import_recording import import_
 from gptfl.store.exports import MARKER
 from gptfl.store.recordings import read_dynamics, write_dynamics
 from tests.released import released
 from tests.synthetic import synthetic
-
-
-def narrow(dynamics: Dynamics) -> Dynamics:
-    """With scores as ``collect`` writes them, some of them missing."""
-    runs = []
-    for run in dynamics.runs:
-        values = run.metrics["loss"].astype(np.float32)
-        values[1, run.index % values.shape[1]] = np.nan
-        runs.append(replace(run, metrics={"loss": values}))
-    return replace(dynamics, runs=tuple(runs))
-
-
-@pytest.fixture
-def recorded(tmp_path: Path) -> Path:
-    path = tmp_path / "syn.dynamics.h5"
-    write_dynamics(path, narrow(synthetic(13)[0]))
-    return path
 
 
 def same_runs(old: Dynamics, new: Dynamics) -> None:
@@ -84,55 +64,6 @@ def test_an_example_without_class_stays_without(tmp_path: Path) -> None:
     export(tmp_path / "out", dynamics=tmp_path / "a.dynamics.h5")
     back = import_("gptdynamics", tmp_path / "out", workspace=tmp_path / "ws")
     assert read_dynamics(back.path).pool == pool
-
-
-@pytest.mark.parametrize("kind", ["csv", "parquet"])
-def test_tables_hold_every_score_and_batch(recorded: Path, tmp_path: Path, kind: str) -> None:
-    result = export(tmp_path / "out", format=kind, dynamics=recorded)
-    assert result.files == tuple(f"{name}.{kind}" for name in ("trajectories", "batches", "examples"))
-    dynamics = read_dynamics(recorded)
-    scores, batches, examples = (rows(tmp_path / "out" / name) for name in result.files)
-    place = {example.id: i for i, example in enumerate(dynamics.test)}
-    assert len(scores) == sum(int(np.isfinite(run.metrics["loss"]).sum()) for run in dynamics.runs)
-    for row in scores:
-        run = dynamics.runs[int(row["run"])]
-        at = int(np.searchsorted(run.steps, int(row["step"])))
-        assert row["role"] == run.role
-        assert np.float32(row["loss"]) == run.metrics["loss"][at, place[row["test"]]]
-    assert len(batches) == sum(int((run.curriculum.batches >= 0).sum()) for run in dynamics.runs)
-    for row in batches[:50]:
-        curriculum, step = dynamics.runs[int(row["run"])].curriculum, int(row["step"]) - 1
-        assert dynamics.pool[curriculum.batches[step, int(row["position"])]].id == row["example"]
-        assert float(row["learning_rate"]) == curriculum.learning_rates[step]
-    assert [row["id"] for row in examples if row["side"] == "pool"] == [example.id for example in dynamics.pool]
-    assert examples[0]["prompt"] + examples[0]["target"] == dynamics.pool[0].text
-
-
-def rows(path: Path) -> list[dict[str, Any]]:
-    if path.suffix == ".parquet":
-        return list(pyarrow.parquet.read_table(path).to_pylist())
-    with path.open(newline="") as file:
-        return list(csv.DictReader(file))
-
-
-def test_unknown_learning_rates_are_empty_in_tables(tmp_path: Path) -> None:
-    first = import_("gptdynamics", released(tmp_path / "rte"), workspace=tmp_path / "ws")
-    export(tmp_path / "out", format="parquet", dynamics=first.path)
-    assert {row["learning_rate"] for row in rows(tmp_path / "out" / "batches.parquet")} == {None}
-
-
-@pytest.mark.parametrize("suffix", [".csv", ".parquet"])
-def test_a_file_holds_the_trajectories_alone(recorded: Path, tmp_path: Path, suffix: str) -> None:
-    path = tmp_path / f"scores{suffix}"
-    result = export(path, dynamics=recorded)
-    assert result.files == (path.name,)
-    assert "name a folder" in " ".join(result.notes)
-    assert set(rows(path)[0]) == {"run", "role", "step", "test", "loss"}
-    export(path, dynamics=recorded)
-    path.write_text("mine\n")
-    with pytest.raises(DataError, match="is no table that gptfl export wrote, and is not overwritten"):
-        export(path, dynamics=recorded)
-    assert path.read_text() == "mine\n"
 
 
 def test_only_an_earlier_export_is_replaced(recorded: Path, tmp_path: Path) -> None:
@@ -187,15 +118,6 @@ def test_a_gap_between_runs_is_reported(tmp_path: Path) -> None:
     write_dynamics(tmp_path / "a.dynamics.h5", replace(dynamics, runs=dynamics.runs[:1] + dynamics.runs[2:]))
     result = export(tmp_path / "out", dynamics=tmp_path / "a.dynamics.h5")
     assert "numbers them anew" in " ".join(result.notes)
-
-
-@pytest.mark.parametrize(
-    "names", [["../a", "b", "c"], ["a", "A", "b"], ["b", "a", "c"], ["a", "b"], [1, 2, 3], "abc", ["a/b", "c", "d"]]
-)
-def test_names_that_a_file_tells_are_taken_only_if_they_are_plain(names: Any) -> None:
-    dynamics = replace(synthetic(3)[0], settings={"run_names": names})
-    assert folder_names(dynamics) == ["run-0000", "run-0001", "run-0002"]
-    assert folder_names(replace(dynamics, settings={"run_names": ["s-1", "s-2", "s-10"]})) == ["s-1", "s-2", "s-10"]
 
 
 @pytest.mark.parametrize(

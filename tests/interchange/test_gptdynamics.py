@@ -70,43 +70,6 @@ def test_the_key_inside_may_be_loss_or_the_metric(tmp_path: Path) -> None:
     np.testing.assert_array_equal(found.values[0, :2], [6, 7])
 
 
-@pytest.mark.parametrize(
-    ("row", "prompt", "target"),
-    [
-        ({"input": "Say it: yes", "target": "yes"}, "Say it: ", "yes"),
-        ({"input": "Say it: yes\n", "target": " yes"}, "Say it:", " yes\n"),
-        ({"input": "Say it: yes ", "target": "yes "}, "Say it: ", "yes "),
-        ({"input": "Say it: yes", "target": " yes\n"}, "Say it: ", "yes"),
-        ({"input": "Say it: yes"}, "", "Say it: yes"),
-        ({"input": "Say it:", "target": ""}, "Say it:", ""),
-    ],
-)
-def test_the_target_is_split_from_the_end_of_the_input(
-    tmp_path: Path, row: dict[str, Any], prompt: str, target: str
-) -> None:
-    (example,) = read_texts(lines(tmp_path / "t.json", [{"id": 7, **row}])).examples
-    assert (example.id, example.prompt, example.target) == ("7", prompt, target)
-    assert example.text == row["input"]
-
-
-def test_texts_tell_their_classes_only_where_a_line_says_so(tmp_path: Path) -> None:
-    plain = {"id": "a", "input": "x yes", "target": "yes"}
-    classed = {**plain, "choices": ["no", "yes"], "label": 1, "fields": {"from": "here"}}
-    assert not read_texts(lines(tmp_path / "t.json", [plain])).has_classes
-    found = read_texts(lines(tmp_path / "t.json", [classed]))
-    assert found.has_classes
-    assert (found.examples[0].choices, found.examples[0].label) == (("no", "yes"), 1)
-    assert found.examples[0].fields == {"from": "here"}
-    assert read_texts(lines(tmp_path / "t.json", [{**plain, "choices": []}])).has_classes
-
-
-def test_what_others_call_a_label_is_passed_over(tmp_path: Path) -> None:
-    row = {"id": "a", "input": "x yes", "target": "yes", "label": "entailment", "fields": [1], "instruction": {}}
-    found = read_texts(lines(tmp_path / "t.json", [row]))
-    assert not found.has_classes
-    assert (found.examples[0].label, found.examples[0].fields) == (None, {})
-
-
 def batches(path: Path) -> object:
     return read_batches(path, PLACES, Budget())
 

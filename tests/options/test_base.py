@@ -22,19 +22,6 @@ def collect(*groups: object, **options: Any) -> CollectOptions:
     return make(CollectOptions, *groups, model="tiny", task="errands", **options)
 
 
-COUNTS = ("runs", "pool", "per_task", "test", "subset_size", "record_every", "generate_every", "generate_tokens")
-COUNTS += ("batch_size", "steps", "max_length", "train_layers", "accumulate", "processes", "sketch_dimensions")
-
-
-@pytest.mark.parametrize("name", COUNTS)
-def test_a_count_below_one_is_refused(name: str) -> None:
-    check(collect(**{name: 1}))
-    flag = f"--{name.replace('_', '-')}"
-    with pytest.raises(UsageError, match=f"^{name} is 0: give at least 1$") as caught:
-        check(collect(**{name: 0}))
-    assert caught.value.line == f"{flag} is 0: give at least 1"
-
-
 def test_other_bounds() -> None:
     check(collect(repeats=0, lr=1e-9))
     with pytest.raises(UsageError, match=r"^repeats is -1: give 0 or more$"):

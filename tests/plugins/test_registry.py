@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from gptfl.errors import DataError, PluginError
-from gptfl.plugins import EncoderTags, EstimatorTags, parts, registry
+from gptfl.errors import PluginError
+from gptfl.plugins import EncoderTags, parts, registry
 from gptfl.plugins.hooks import hookimpl
 
 
@@ -169,17 +169,6 @@ def test_whatever_a_plugins_factory_raises_is_its_own_fault(error: Exception) ->
     assert caught.value.__cause__ is error
 
 
-def test_a_bug_of_gptfls_own_keeps_its_traceback() -> None:
-    found = registry.build([])
-    with pytest.raises(ZeroDivisionError), found.find("encoder", "minilm").blamed("encode"):
-        _ = 1 / 0
-
-
-def test_what_a_user_can_mend_passes_through_a_plugin_as_it_is() -> None:
-    with pytest.raises(DataError, match=r"^mine$"), parts.Part("task", "a", "b", Upper).blamed("load"):
-        raise DataError("mine")
-
-
 @pytest.mark.parametrize("needs", ["choices", ["choices"], {1}, None])
 def test_needs_are_a_set_of_words(needs: object) -> None:
     def metric() -> object:
@@ -189,21 +178,6 @@ def test_needs_are_a_set_of_words(needs: object) -> None:
     found = registry.build([plugin("needy", gptfl_metrics=lambda: {"needy": metric})])
     with pytest.raises(PluginError, match=r"metric 'needy' of needy has needs .*, which is not a set of words"):
         found.make("metric", "needy")
-
-
-@pytest.mark.parametrize("requires", ["features", ["features"], {1}, None])
-def test_tags_are_sets_of_words(requires: Any) -> None:
-    with pytest.raises(TypeError, match=r"requires is .*, which is not a set of words"):
-        EstimatorTags(requires=requires)
-
-
-def test_a_misspelt_tag_is_an_error_where_it_is_written() -> None:
-    with pytest.raises(TypeError, match="generalizes"):
-        EstimatorTags(generalizes={"train"})  # type: ignore[call-arg]
-    with pytest.raises(TypeError, match="blind is 1, not True or False"):
-        EstimatorTags(blind=1)  # type: ignore[arg-type]
-    with pytest.raises(TypeError, match="per_example is None, not True or False"):
-        EncoderTags(per_example=None)  # type: ignore[arg-type]
 
 
 def test_tags_of_another_kind_are_reported_as_the_plugins_fault() -> None:

@@ -1,6 +1,5 @@
 """A Trainer's runs as the callback records them."""
 
-import csv
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -13,19 +12,10 @@ import torch
 import transformers as hf
 
 import gptfl
-from gptfl.core import Dynamics
 from gptfl.errors import DataError, GptflError, UsageError
-from gptfl.store.recordings import read_dynamics
+from tests.recorder.own_runs import callback, recorded
 
 Trainers = Callable[..., Any]
-
-
-def callback(where: Path, **options: Any) -> Any:
-    return gptfl.GptflCallback("own", workspace=where, say=lambda line: None, **{"every": 2, **options})
-
-
-def recorded(where: Path) -> Dynamics:
-    return read_dynamics(where / "own.dynamics.h5")
 
 
 def weights(trainer: Any) -> dict[str, torch.Tensor]:
@@ -155,30 +145,6 @@ def test_a_stop_rule_ends_the_run_which_is_recorded(trainer_of: Trainers, tmp_pa
     assert [run.curriculum.steps for run in recorded(tmp_path).runs] == [6, 6, 2]
 
 
-def test_own_losses_are_those_of_each_row(trainer_of: Trainers, tmp_path: Path) -> None:
-    trainer = trainer_of(
-        callback(tmp_path, own_losses=True),
-        per_device_train_batch_size=1,
-        gradient_accumulation_steps=1,
-        logging_steps=1,
-    )
-    trainer.train()
-    with (tmp_path / "own.own-losses" / "run-0000.csv").open() as file:
-        table = list(csv.DictReader(file))
-    (run,) = recorded(tmp_path).runs
-    assert [row["id"] for row in table] == [recorded(tmp_path).pool[place].id for (place,) in run.curriculum.batches]
-    logged = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
-    np.testing.assert_allclose([float(row["loss"]) for row in table], logged, atol=1e-3)
-
-
-def test_a_trainer_that_gives_no_losses_of_rows_is_reported_so_once(trainer_of: Trainers, tmp_path: Path) -> None:
-    lines: list[str] = []
-    own = gptfl.GptflCallback("own", workspace=tmp_path, every=6, own_losses=True, say=lines.append)
-    trainer_of(own, label_smoothing_factor=0.1).train()
-    assert sum("gives no loss for each row" in line for line in lines) == 1
-    assert not (tmp_path / "own.own-losses").exists()
-
-
 def test_runs_on_parts_of_a_pool_share_a_recording(
     trainer_of: Trainers, rows: list[dict[str, Any]], tmp_path: Path
 ) -> None:
@@ -187,16 +153,6 @@ def test_runs_on_parts_of_a_pool_share_a_recording(
         trainer_of(callback(tmp_path, pool=pool), data=pool.select(range(first, first + 12))).train()
     one, other = (set(run.curriculum.batches.ravel().tolist()) for run in recorded(tmp_path).runs)
     assert (one, other) == (set(range(12)), set(range(6, 18)))
-
-
-def test_rows_of_a_torch_data_set_and_ids_by_order(
-    trainer_of: Trainers, rows: list[dict[str, Any]], tmp_path: Path
-) -> None:
-    plain = [{key: value for key, value in row.items() if key != "id"} for row in rows[:12]]
-    trainer_of(callback(tmp_path, ids=[f"n{place}" for place in range(12)]), data=plain).train()
-    dynamics = recorded(tmp_path)
-    assert {example.id for example in dynamics.pool} == {f"n{place}" for place in range(12)}
-    assert set(dynamics.runs[0].curriculum.batches.ravel().tolist()) == set(range(12))
 
 
 def test_the_model_sees_no_ids_where_columns_are_kept(trainer_of: Trainers, tmp_path: Path) -> None:
@@ -288,24 +244,3 @@ def test_a_trainer_without_test_examples_is_refused(trainer_of: Trainers, tmp_pa
     lacking.eval_dataset = None
     with pytest.raises(UsageError, match="the callback has no test examples"):
         lacking.train()
-
-
-def test_rows_of_several_examples_are_reported_by_their_lists_of_ids(
-    trainer_of: Trainers, rows: list[dict[str, Any]], tmp_path: Path
-) -> None:
-    joined = [
-        {
-            "id": [one["id"], other["id"]],
-            "input_ids": one["input_ids"] + other["input_ids"],
-            "labels": one["labels"] + other["labels"],
-        }
-        for one, other in zip(rows[:9], rows[9:18], strict=True)
-    ]
-    with pytest.raises(UsageError, match="row 0 of the training set holds 2 examples: give pool="):
-        trainer_of(callback(tmp_path), data=datasets.Dataset.from_list(joined)).train()
-    trainer_of(callback(tmp_path, pool=rows[:18]), data=datasets.Dataset.from_list(joined)).train()
-    (run,) = recorded(tmp_path).runs
-    for batch in run.curriculum.batches:
-        taken = batch[batch >= 0]
-        assert len(taken) in (2, 8)
-        np.testing.assert_array_equal(taken[1::2], taken[::2] + 9)

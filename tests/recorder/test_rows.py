@@ -1,19 +1,13 @@
 """Rows in the shapes that trainers take."""
 
-from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
-import torch
 import transformers as hf
 
-import gptfl
 from gptfl.core import Example
 from gptfl.errors import DataError
-from gptfl.recorder.losses import LossMeter
 from gptfl.recorder.rows import examples_of, token_rows
-from gptfl.store.recordings import read_dynamics
 
 
 @pytest.mark.parametrize("id", [None, ""])
@@ -60,39 +54,6 @@ def test_labels_are_those_of_the_target_of_the_mask_or_of_the_collator(tokenizer
     collate = hf.DataCollatorForLanguageModeling(tokenizer, mlm=False)
     (given,) = token_rows([{"input_ids": [1, 2, 3], "attention_mask": [1, 1, 1]}], [example], None, collate)
     assert list(given.labels) == [1, 2, 3]
-
-
-def test_losses_in_batches_are_those_of_single_rows(small: Path, tokenizer: Any) -> None:
-    model = hf.AutoModelForCausalLM.from_pretrained(small).eval()
-    examples = [Example(str(number), "the sun is", " red" * number) for number in range(1, 6)]
-    rows = token_rows(examples, examples, tokenizer)
-    measured = LossMeter(rows, 2)(model)
-    with torch.no_grad():
-        single = [
-            model(input_ids=torch.tensor([list(row.ids)]), labels=torch.tensor([list(row.labels)])).loss.item()
-            for row in rows
-        ]
-    np.testing.assert_allclose(measured, single, rtol=1e-5)
-
-
-def test_a_recorder_measures_the_losses_of_its_model(small: Path, tokenizer: Any, tmp_path: Path) -> None:
-    model = hf.AutoModelForCausalLM.from_pretrained(small)
-    test = [{"prompt": "the sun is", "target": " red"}]
-    own = gptfl.Recorder(
-        "lm",
-        pool=[{"id": "a", "text": "the moon"}],
-        test=test,
-        model=model,
-        tokenizer=tokenizer,
-        workspace=tmp_path,
-        say=lambda line: None,
-    )
-    with own.run():
-        own.step(["a"], 0.1)
-    examples = examples_of(test, "row")
-    model.eval()
-    losses = LossMeter(token_rows(test, examples, tokenizer), 1)(model)
-    np.testing.assert_allclose(read_dynamics(own.path).runs[0].metrics["loss"][-1], losses, rtol=1e-5)
 
 
 def test_a_conversation_without_tokens_is_no_test_example(tokenizer: Any) -> None:

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -13,22 +14,12 @@ import transformers as hf
 import gptfl
 from gptfl.core import GradientSketches
 from gptfl.errors import GptflError
-from gptfl.recorder.sketch_spec import SketchSpec
-from gptfl.store.recordings import read_dynamics
+from gptfl.recorder.sketches import LiveSketches
+from tests.recorder.own_runs import callback, sketched
 
 Trainers = Callable[..., Any]
 CLOSE = 0.02
 """The error of a product from wide sketches, as a share of the lengths of its two gradients: seven standard deviations."""
-
-
-def callback(where: Path, **options: Any) -> Any:
-    return gptfl.GptflCallback("own", workspace=where, **{"every": 3, "say": lambda line: None, **options})
-
-
-def sketched(where: Path) -> GradientSketches:
-    found = read_dynamics(where / "own.dynamics.h5").sketches
-    assert found is not None
-    return found
 
 
 def gradients(model: Any, rows: list[dict[str, Any]]) -> np.ndarray:
@@ -84,28 +75,6 @@ def test_training_is_bit_for_bit_what_it_is_without_sketches(trainer_of: Trainer
         assert "clip_grad_norm_" not in vars(trainer.accelerator)
     assert all(torch.equal(value, weights[1][name]) for name, value in weights[0].items())
     assert sketched(tmp_path / "auto").steps.tolist() == [0, 2, 4, 6]
-
-
-def test_one_run_is_sketched_and_the_cost_is_reported(trainer_of: Trainers, tmp_path: Path) -> None:
-    lines: list[str] = []
-    for seed in range(2):
-        trainer_of(callback(tmp_path, sketches_at=3, sketch_dimensions=64, say=lines.append), seed=seed).train()
-    assert sketched(tmp_path).steps.tolist() == [0, 3, 6]
-    assert sketched(tmp_path).dimensions == 64
-    pattern = r"gradient sketches of 12 training and 6 test examples: the first took \S+ s, all 3 about \S+ s"
-    assert sum(bool(re.fullmatch(pattern, line)) for line in lines) == 1
-    assert sum(line.startswith("the recording has gradient sketches of an earlier run") for line in lines) == 1
-
-
-def test_a_run_that_is_resumed_after_the_first_point_takes_none(trainer_of: Trainers, tmp_path: Path) -> None:
-    lines: list[str] = []
-    trainer_of(callback(tmp_path / "whole", sketches_at=3, sketch_dimensions=64), keep=3).train()
-    late = callback(tmp_path / "late", sketches_at=3, sketch_dimensions=64, say=lines.append)
-    trainer_of(late, keep=3).train(resume_from_checkpoint=str(tmp_path / "out" / "checkpoint-3"))
-    assert any(
-        "goes on from step 3, after the first point of sketches_at: no sketches are taken" in line for line in lines
-    )
-    assert read_dynamics(tmp_path / "late" / "own.dynamics.h5").sketches is None
 
 
 def test_own_runs_with_sketches_are_fitted_and_ranked(trainer_of: Trainers, tmp_path: Path) -> None:
@@ -169,38 +138,6 @@ def test_adapters_are_sketched_as_they_are_trained(
 
 
 @pytest.mark.parametrize(
-    ("own", "options", "message"),
-    [
-        ({}, {"optim": "adafactor"}, "sketches can't follow the optimiser Adafactor"),
-        ({}, {"label_smoothing_factor": 0.1}, "sketches can't follow label_smoothing_factor=0.1"),
-        ({}, {"neftune_noise_alpha": 5.0}, "sketches can't follow neftune_noise_alpha=5.0"),
-        ({"sketches_at": [7]}, {}, "sketches_at names step 7, and the run has 6"),
-        ({"sketch_modules": "*foo*"}, {}, "fits no trained weight of"),
-    ],
-)
-def test_a_recipe_that_cannot_be_followed_is_refused_by_name(
-    trainer_of: Trainers, tmp_path: Path, own: dict[str, Any], options: dict[str, Any], message: str
-) -> None:
-    trainer = trainer_of(callback(tmp_path, **{"sketches_at": "auto", **own}), **options)
-    with pytest.raises(GptflError, match=re.escape(message)) as found:
-        trainer.train()
-    assert "\n" not in str(found.value)
-    assert trainer.state.global_step == 0
-    assert not (tmp_path / "own.dynamics.h5").exists()
-
-
-def test_a_trainer_with_a_loss_of_its_own_is_refused(trainer_of: Trainers, tmp_path: Path) -> None:
-    class Weighted(hf.Trainer):
-        def compute_loss(self, *args: Any, **kwargs: Any) -> Any:
-            return super().compute_loss(*args, **kwargs)
-
-    trainer = trainer_of(callback(tmp_path, sketches_at="auto"))
-    trainer.__class__ = Weighted
-    with pytest.raises(GptflError, match="Weighted has a loss of its own"):
-        trainer.train()
-
-
-@pytest.mark.parametrize(
     ("options", "message"),
     [
         ({"loss_mean": None}, "loss_mean is None, and sketches weigh examples"),
@@ -222,31 +159,24 @@ def test_groups_of_other_step_sizes_are_refused(small: Path, rows: list[dict[str
         loop(small, rows, tmp_path, optimiser=torch.optim.AdamW(groups))
 
 
-@pytest.mark.parametrize("at", ["every", 0, -1, 1.5, [], [1, 1], [-1], [True], "3"])
-def test_steps_that_are_none_are_refused(at: Any) -> None:
-    with pytest.raises(GptflError, match="sketches_at="):
-        SketchSpec.of({"sketches_at": at})
+def test_what_the_loss_is_the_mean_over_must_be_said() -> None:
+    options: dict[str, Any] = {"seed": 0, "dimensions": 4, "modules": None, "name": "größe"}
+    for said in (None, "batches"):
+        with pytest.raises(GptflError, match=f"loss_mean is {said!r}, and sketches weigh examples as the training's"):
+            LiveSketches.of(((), ()), ((), ()), None, None, (1,), loss_mean=said, **options)
 
 
-@pytest.mark.parametrize(
-    ("at", "points"), [("auto", (0, 3, 7, 10)), (4, (0, 4, 8)), ([9, 2], (2, 9)), (np.int64(5), (0, 5, 10))]
-)
-def test_the_points_of_a_run(at: Any, points: tuple[int, ...]) -> None:
-    spec = SketchSpec.of({"sketches_at": at})
-    assert spec is not None
-    assert spec.points(10, 5, 5) == points
+def test_a_point_is_taken_once_and_no_other_step() -> None:
+    taken: list[int] = []
 
+    class Sketching:
+        steps = taken
+        setup = SimpleNamespace(tape=SimpleNamespace(network=None))
 
-def test_points_of_a_run_of_unknown_length() -> None:
-    for at in ("auto", 3):
-        spec = SketchSpec.of({"sketches_at": at})
-        assert spec is not None
-        with pytest.raises(GptflError, match="number of steps isn't known"):
-            spec.points(None, 5, 5)
-
-
-def test_sketches_that_make_too_large_a_file_are_refused() -> None:
-    spec = SketchSpec.of({"sketches_at": 1})
-    assert spec is not None
-    with pytest.raises(GptflError, match="sketches at 100001 points"):
-        spec.points(100_000, 1000, 100)
+    live = LiveSketches((), (), (2, 5), torch.nn.Linear(1, 1), None, "tokens", Sketching(), 0, 0.0)  # type: ignore[arg-type]
+    assert live(1) is None
+    taken.append(2)
+    assert live(2) is None
+    assert live.spent == 0.0
+    taken.clear()
+    assert live.sketches([0.1, 0.1]) is None

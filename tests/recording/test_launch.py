@@ -1,7 +1,6 @@
 """Recordings by several processes, from the call to the file; and how they end when one of them does."""
 
 import contextlib
-import json
 import signal
 import subprocess
 import sys
@@ -9,28 +8,20 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 
-from gptfl.errors import DataError, GptflError, ResourceError, UsageError
+from gptfl.errors import DataError, GptflError, ResourceError
 from gptfl.options.base import make
 from gptfl.options.recording import CollectOptions
 from gptfl.recording import launch as launching
 from gptfl.recording.cost import CostEstimate
 from gptfl.recording.launch import launch
-from gptfl.recording.plan_checks import check_together
 from gptfl.store.recordings import read_dynamics
 from tests.recording.test_collect import record, same_recording
 from tests.zygote import Popen
-
-
-@pytest.fixture
-def quick(monkeypatch: pytest.MonkeyPatch, copied: type[Popen]) -> None:
-    """Processes that needn't load torch anew: eight that do take minutes. A refusal comes from new ones."""
-    monkeypatch.setattr(launching, "subprocess", SimpleNamespace(Popen=copied, PIPE=subprocess.PIPE))
 
 
 @pytest.fixture
@@ -93,13 +84,6 @@ def test_a_refusal_is_the_callers(tmp_path: Path) -> None:
     assert type(caught.value) is DataError
 
 
-@pytest.mark.usefixtures("quick")
-def test_a_bug_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gptfl.recording.launch.to_json", lambda options: ["no options"])
-    with pytest.raises(RuntimeError, match=r"(?s)process 1 of 1: Traceback.*AttributeError: 'list' object"):
-        launch(make(CollectOptions, model="tiny", task="errands"), lambda *given: None, None)
-
-
 COLLECT = ("--task", "errands", "--runs", "600", "--pool", "12", "--test", "6", "--steps", "4", "--processes", "2")
 
 
@@ -145,58 +129,10 @@ def test_ctrl_c_ends_all_processes_and_keeps_the_finished_runs(neox: Path, tmp_p
     assert len(read_dynamics(path).runs) >= 1
 
 
-@pytest.mark.usefixtures("quick")
-def test_a_process_ends_when_the_one_that_started_it_is_gone(tmp_path: Path) -> None:
-    """It waits for a second one that never comes, until the pipe to the first closes, as it does at a kill."""
-    with (tmp_path / "noise").open("w+", encoding="utf-8") as noise:
-        process = launching.start_process(0, 2, launching.free_port(), noise)
-        assert process.stdin is not None
-        assert process.stdout is not None
-        process.stdin.write(json.dumps({"model": "tiny", "task": "errands", "workspace": str(tmp_path)}) + "\n")
-        process.stdin.flush()
-        with pytest.raises(subprocess.TimeoutExpired):
-            process.wait(timeout=1)
-        process.stdin.close()
-        assert process.wait(timeout=60) == 1
-        process.stdout.close()
-    assert [path.name for path in tmp_path.iterdir()] == ["noise"]
-
-
 def _runs(pid: int) -> bool:
     with contextlib.suppress(FileNotFoundError, ProcessLookupError):
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     return False
-
-
-@pytest.mark.parametrize(
-    ("changed", "message"),
-    [
-        ({"shard": True, "processes": 1}, "--shard spreads a model over several processes: give --processes"),
-        ({"device": "cuda:1"}, "--processes 2 with --device cuda:1: .*: use --device cuda"),
-        ({"executor": "ray"}, "--processes 2 with --executor ray"),
-        (
-            {"along": "--sketches"},
-            "--processes 2 with --sketches: gradients of single examples are taken by one process",
-        ),
-        ({"shard": True, "precision": "fp16"}, "--shard with --precision fp16: .*: use bf16 or fp32"),
-        ({"shard": True, "generates": True}, "--shard with a --metric of generated text"),
-    ],
-)
-def test_options_that_do_not_go_together(changed: dict[str, Any], message: str) -> None:
-    fine = {"processes": 2, "shard": False, "device": "auto", "precision": "fp32", "executor": "local"}
-    given: dict[str, Any] = {**fine, "generates": False, "along": None}
-    check_together(**given)
-    with pytest.raises(UsageError, match=message):
-        check_together(**{**given, **changed})
-
-
-def test_another_number_than_was_started_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("RANK", "0")
-    monkeypatch.setenv("WORLD_SIZE", "3")
-    given: dict[str, Any] = {"device": "cpu", "precision": "fp32", "executor": "local", "generates": False}
-    check_together(1, True, **given, along=None)
-    with pytest.raises(UsageError, match="--processes 2, and 3 were started: leave --processes out"):
-        check_together(2, False, **given, along=None)
 
 
 def test_of_all_that_fails_the_cause_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,20 +1,15 @@
 """``collect --sketches``: what it adds to a recording, that one reference run serves all, and what is refused."""
 
-import dataclasses
-import shutil
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-import torch
 
 from gptfl.core import Dynamics, Example, GradientSketches, silent
-from gptfl.core.runs import with_tests
 from gptfl.errors import DataError, UsageError
 from gptfl.features.extend import beside
 from gptfl.features.featurize import featurize
-from gptfl.recording.cost import CostEstimate
 from gptfl.recording.inspect import inspect
 from gptfl.recording.recording import open_recording
 from gptfl.simulation.fit import fit
@@ -22,11 +17,8 @@ from gptfl.store.features import read_features
 from gptfl.store.recordings import read_dynamics
 from gptfl.store.simulators import read_simulator
 from gptfl.store.sketches import pack, unpack
-from gptfl.training import gradient_sketches, reference_run
-from gptfl.training.gradients.layers import InseparableError
+from gptfl.training import gradient_sketches
 from tests.recording.test_collect import record, same_recording
-
-WIDE = 20_000
 
 
 def sketches_of(dynamics: Dynamics) -> GradientSketches:
@@ -69,55 +61,6 @@ def test_sketches_can_be_added_and_are_those_of_doing_it_at_once(neox: Path, tmp
     )
 
 
-@pytest.mark.parametrize("lora", [None, "r=2,alpha=4,dropout=0"])
-def test_products_of_sketches_are_near_the_recorded_ones(neox: Path, tmp_path: Path, lora: str | None) -> None:
-    options: dict[str, Any] = {"gradients": "reference", "gradient_points": 2, "lora": lora}
-    result = record(neox, tmp_path, sketches=True, sketch_points=2, sketch_dimensions=WIDE, runs=1, **options)
-    dynamics = read_dynamics(result.path)
-    exact = dynamics.gradients
-    assert exact is not None
-    for place, point in enumerate(sketches_of(dynamics).points):
-        for train, test, products in (
-            (point.train, point.test, exact.raw),
-            (point.preconditioned, point.test, exact.preconditioned),
-            (point.split_train, point.split_test, exact.preconditioned),
-        ):
-            if train is None or test is None:
-                assert place == 0
-                continue
-            lengths = np.linalg.norm(train, axis=1)[:, None] * np.linalg.norm(test, axis=1)
-            error = (train @ test.T - products[place]) / lengths
-            assert np.abs(error).max() < 0.1
-            assert np.sqrt(np.mean(error**2)) < 0.02
-        if point.split_train is not None:
-            found = np.linalg.norm(point.split_train, axis=1) ** 2
-            np.testing.assert_allclose(found, exact.self_preconditioned[place], rtol=0.1)
-        np.testing.assert_allclose(np.linalg.norm(point.train, axis=1) ** 2, exact.self_raw[place], rtol=0.1)
-
-
-@pytest.mark.parametrize("lora", [None, "r=2,alpha=4,dropout=0"])
-def test_products_are_estimated_beside_narrow_sketches(neox: Path, tmp_path: Path, lora: str | None) -> None:
-    options: dict[str, Any] = {"gradients": "reference", "gradient_points": 2, "lora": lora}
-    result = record(neox, tmp_path, sketches=True, sketch_points=2, sketch_dimensions=16, runs=1, **options)
-    dynamics = read_dynamics(result.path)
-    exact, found = dynamics.gradients, sketches_of(dynamics).products
-    assert exact is not None
-    assert found is not None
-    np.testing.assert_array_equal(found.steps, exact.steps)
-    assert found.seed == exact.seed
-    assert np.isnan(found.preconditioned[0]).all()
-    for name in ("raw", "preconditioned"):
-        one, other = getattr(found, name)[-1], getattr(exact, name)[-1]
-        assert np.corrcoef(one.ravel(), other.ravel())[0, 1] > 0.99
-        np.testing.assert_allclose(getattr(found, f"self_{name}")[-1], getattr(exact, f"self_{name}")[-1], rtol=0.1)
-    # Exact ones go before estimates, and these before nothing.
-    assert dynamics.known_products is exact
-    assert dataclasses.replace(dynamics, gradients=None).known_products is found
-    assert dataclasses.replace(dynamics, gradients=None, sketches=None).known_products is None
-    some = with_tests(dynamics, np.array([1, 0]))
-    np.testing.assert_array_equal(sketches_of(some).products.raw, found.raw[:, :, [1, 0]])  # type: ignore[union-attr]
-
-
 def test_estimates_are_what_an_estimator_takes_that_does_not_require_exact_products(neox: Path, tmp_path: Path) -> None:
     path = record(neox, tmp_path, sketches=True, sketch_dimensions=16).path
     featurize(workspace=tmp_path)
@@ -128,19 +71,6 @@ def test_estimates_are_what_an_estimator_takes_that_does_not_require_exact_produ
     np.testing.assert_allclose(state["products:raw"], -products.raw, rtol=1e-6)
     with pytest.raises(DataError, match=r"tracin-cp needs gradients, which .* doesn't hold"):
         fit("tracin-cp", workspace=tmp_path)
-
-
-def test_large_pools_and_wide_sketches_go_without_estimates(
-    neox: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    options: dict[str, Any] = {"sketches": True, "sketch_points": 2, "sketch_dimensions": 16, "runs": 1}
-    monkeypatch.setattr(gradient_sketches, "WIDE_MEMORY", 2000)
-    few = sketches_of(read_dynamics(record(neox, tmp_path / "a", **options).path))
-    monkeypatch.setattr(gradient_sketches, "WIDE", 16)
-    same = sketches_of(read_dynamics(record(neox, tmp_path / "b", **options).path))
-    assert few.products is None
-    assert same.products is None
-    assert same.fingerprint == few.fingerprint
 
 
 def test_some_weights_alone_are_sketched(neox: Path, tmp_path: Path) -> None:
@@ -196,89 +126,6 @@ def test_an_interrupted_reference_run_leaves_the_recording_whole(
     assert sketches_of(resumed).fingerprint == sketches_of(fresh).fingerprint
 
 
-def test_the_plan_tells_what_sketches_cost(neox: Path, tmp_path: Path) -> None:
-    estimates: list[CostEstimate] = []
-    options: dict[str, Any] = {"sketches": True, "sketch_points": 3, "sketch_dimensions": 50, "dry_run": True}
-    record(neox, tmp_path, announce=estimates.append, **options)
-    record(neox, tmp_path, announce=estimates.append, gradients="reference", **options)
-    cost, beside = estimates[0].sketches, estimates[1].sketches
-    assert cost is not None
-    assert beside is not None
-    assert estimates[0].gradients is None
-    assert estimates[1].gradients is not None
-    assert (cost.points, cost.pool, cost.test, cost.dimensions) == ((0, 2, 4), 12, 5, 50)
-    assert cost.seconds == pytest.approx(3 * 17 * cost.per_example + 4 * estimates[0].seconds_per_step)
-    assert beside.seconds == pytest.approx(3 * 17 * beside.per_example)
-    products = 12 * (5 + 1) * 2 * 4
-    assert cost.file_bytes == 3 * ((3 * 12 + 2 * 5) * (50 * 2 + 4) + products)
-    assert cost.memory_bytes > 3 * 46 * 50 * 4
-    assert not list(tmp_path.iterdir())
-
-
-TWO_POINTS: dict[str, Any] = {"sketches": True, "sketch_points": 2, "sketch_dimensions": 16, "runs": 1}
-
-
-@pytest.fixture(scope="module")
-def two_points(neox: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return record(neox, tmp_path_factory.mktemp("two-points"), **TWO_POINTS).path
-
-
-@pytest.mark.parametrize(
-    ("changed", "message"),
-    [
-        (
-            {"sketch_points": 3},
-            "has gradient sketches of all trained weights at steps 0, 4 in 16 dimensions, not of all trained weights at "
-            "steps 0, 2, 4 in 16 dimensions: ask for --sketch-points 2 --sketch-dimensions 16, or record under another",
-        ),
-        ({"sketch_dimensions": 17}, "not of all trained weights at steps 0, 4 in 17 dimensions"),
-        ({"sketch_modules": "*mlp*"}, "not of weights like '.mlp.' at steps 0, 4"),
-        ({"lr": 2e-3}, r"was recorded with --lr 0\.001, not --lr 0\.002"),
-    ],
-)
-def test_other_sketches_are_refused(
-    neox: Path, two_points: Path, tmp_path: Path, changed: dict[str, Any], message: str
-) -> None:
-    path = Path(shutil.copy2(two_points, tmp_path))
-    before = path.read_bytes()
-    with pytest.raises(DataError, match=message):
-        record(neox, tmp_path, **{**TWO_POINTS, **changed})
-    assert path.read_bytes() == before
-
-
-@pytest.mark.parametrize(
-    ("changed", "message"),
-    [
-        ({"sketches": True, "sketch_points": 0}, "sketch_points is 0: give at least 1"),
-        ({"sketches": True, "sketch_points": 6}, "sketch_points is 6: give 1 to 5: a run of 4 steps"),
-        ({"sketches": True, "sketch_dimensions": 0}, "sketch_dimensions is 0: give at least 1"),
-        ({"sketches": True, "sketch_modules": ""}, "sketch_modules is empty"),
-        ({"sketch_points": 2}, "--sketch-points 2 without --sketches says nothing: add --sketches"),
-        ({"sketch_dimensions": 2}, "--sketch-dimensions 2 without --sketches"),
-        ({"sketch_modules": "*mlp*"}, r"--sketch-modules \*mlp\* without --sketches"),
-        ({"sketches": True, "sketch_dimensions": 10**8}, "take 34.3 GiB, .*: lower --sketch-points or --sketch-dim"),
-        ({"sketches": True, "processes": 2}, "--processes 2 with --sketches"),
-    ],
-)
-def test_requests_that_make_no_sense(neox: Path, tmp_path: Path, changed: dict[str, Any], message: str) -> None:
-    with pytest.raises(UsageError, match=message):
-        record(neox, tmp_path, **changed)
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_a_sketch_that_is_not_finite_is_named(neox: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    compute = gradient_sketches.sketch_each
-
-    def holed(*given: Any) -> Any:
-        found = compute(*given)
-        found[0][0][2, 3] = torch.nan
-        return found
-
-    monkeypatch.setattr(gradient_sketches, "sketch_each", holed)
-    with pytest.raises(DataError, match=r"the gradient of pool example '.*' is not finite at step 0 of the reference"):
-        record(neox, tmp_path, sketches=True, runs=1)
-
-
 def test_few_runs_are_of_the_contrast_design_with_sketches_unless_named(neox: Path, tmp_path: Path) -> None:
     few: dict[str, Any] = {"few_runs": True, "runs": None, "sketch_dimensions": 8, "sketch_points": 2}
     dynamics = read_dynamics(record(neox, tmp_path / "few", **few).path)
@@ -287,31 +134,6 @@ def test_few_runs_are_of_the_contrast_design_with_sketches_unless_named(neox: Pa
     named = read_dynamics(record(neox, tmp_path / "named", **{**few, "runs": 2, "design": "uniform"}).path)
     assert (len(named.runs), named.settings["design"]) == (2, "uniform")
     assert named.sketches is not None
-
-
-@pytest.mark.parametrize(
-    ("given", "instead"),
-    [
-        ({"few_runs": True, "runs": 2}, "--runs 6 --design contrast instead of --few-runs"),
-        ({"sketches": True, "runs": 2}, "or leave --sketches out"),
-        ({"gradients": "reference", "runs": 2}, "or leave --gradients out"),
-    ],
-)
-def test_advice_names_the_option_that_was_given(
-    neox: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, given: dict[str, Any], instead: str
-) -> None:
-    def refuse(tape: Any, side: Any) -> None:
-        raise InseparableError("experts mix")
-
-    monkeypatch.setattr(gradient_sketches, "check_against_autograd", refuse)
-    monkeypatch.setattr(reference_run, "check_against_autograd", refuse)
-    with pytest.raises(
-        DataError, match="small-neox: gradients of single examples can't be told apart: experts mix"
-    ) as e:
-        record(neox, tmp_path, dry_run=True, **given)
-    assert instead in e.value.remedy
-    others = {"--few-runs", "--sketches", "--gradients"} - {f"--{next(iter(given)).replace('_', '-')}"}
-    assert not any(f"leave {option} out" in e.value.remedy for option in others)
 
 
 def test_sketches_become_features_that_estimators_take(neox: Path, tmp_path: Path) -> None:

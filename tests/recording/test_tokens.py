@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -10,11 +11,13 @@ import pytest
 from transformers import AutoTokenizer
 
 import gptfl
+from gptfl.core import Example, RecordingSettings
 from gptfl.errors import DataError
 from gptfl.plugins.guards import make_metric
 from gptfl.plugins.registry import get_registry
 from gptfl.recording.recording import open_recording
 from gptfl.recording.result import CollectResult
+from gptfl.recording.tokens import WHOLE, check_tokens, mark_tokens
 from gptfl.recording.trainers import measure_first
 from gptfl.store.recordings import read_dynamics, write_dynamics
 from gptfl.studies.retraining import Retrainer
@@ -148,3 +151,36 @@ def test_plain_texts_are_recorded_whole(neox: Path, tmp_path: Path) -> None:
         assert gptfl.featurize(encoder, dynamics=made.path, settings=settings).embedded == 7
     with pytest.raises(DataError, match="encoder tfidf-svd: no word is in any prompt"):
         gptfl.featurize("tfidf-svd", dynamics=made.path, settings={"text": "prompt"})
+
+
+class Tokens:
+    """Stands for a tokenizer that reads these examples otherwise today."""
+
+    def __init__(self, *others: str) -> None:
+        self.others, self.asked = others, list[list[str]]()
+
+    def differing(self, examples: Any, choices: bool = False) -> tuple[str, ...]:
+        ids = [example.id for example in examples]
+        self.asked.append(ids)
+        return tuple(one for one in ids if one in self.others)
+
+
+SIDES = (Example("a", "é", " x"), Example("b", "p", " y")), (Example("c", "q", " z"), Example("d", "", ""))
+
+
+def test_only_examples_with_texts_are_held_against_their_tokens() -> None:
+    tokens: Any = Tokens("b", "c", "d")
+    with pytest.raises(DataError, match=r"^it was recorded with .* other tokens for 2 of its examples, such as 'b': "):
+        check_tokens(RecordingSettings.of({}), tokens, *SIDES, False, "it")
+    assert tokens.asked == [["a", "b"], ["c"]]
+    check_tokens(RecordingSettings.of({"tokenization": WHOLE}), tokens, *SIDES, False)
+    check_tokens(RecordingSettings.of({}), Tokens("d"), *SIDES, False)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("other", "marked"), [("a", True), ("c", True), ("nobody", False)])
+def test_either_side_makes_the_setting(other: str, marked: bool) -> None:
+    evaluator = SimpleNamespace(test=SIDES[1], choices=False)
+    trainer: Any = SimpleNamespace(tokenizer=Tokens(other), evaluator=evaluator, pool=SIDES[0])
+    settings = mark_tokens(RecordingSettings.of({"task": "rte"}), trainer)
+    assert settings.get("tokenization") == (WHOLE if marked else None)
+    assert settings["task"] == "rte"

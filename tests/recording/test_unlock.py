@@ -12,7 +12,7 @@ import pytest
 from gptfl.errors import DataError, ResourceError
 from gptfl.recording.inspect import inspect
 from gptfl.recording.unlock import unlock
-from gptfl.store.marks import checksum, is_marked
+from gptfl.store.marks import is_marked
 from gptfl.store.recordings import append_run, read_dynamics, write_dynamics
 
 OPENS = "import h5py, sys; file = h5py.File(sys.argv[1], 'r+', libver='v110'); print(flush=True); sys.stdin.read()"
@@ -118,9 +118,3 @@ def test_a_file_that_is_locked_is_no_damaged_file(
     command = [sys.executable, "-c", READS, *map(str, (path, run, *others))]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-
-
-def test_the_checksum_is_lookup3() -> None:
-    # The author's own values.
-    assert checksum(b"") == 0xDEADBEEF
-    assert checksum(b"Four score and seven years ago") == 0x17770551

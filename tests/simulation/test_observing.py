@@ -14,6 +14,8 @@ from gptfl.errors import DataError, UsageError
 from gptfl.plugins.registry import Registry, build, using
 from gptfl.report.simulation_plot import simulation_figure
 from gptfl.simulation.caveats import NOVEL, novelty_note
+from gptfl.simulation.counterfactual import Counterfactual
+from gptfl.simulation.observing import check_observing, with_observed
 from gptfl.store.predictions import read_predictions
 from gptfl.store.recordings import write_dynamics
 from tests import interval_estimator
@@ -167,3 +169,21 @@ def test_no_score_after_the_start_is_nothing_to_go_on_from(space: Path) -> None:
         )
     with pytest.raises(DataError, match=r"nowhere.jsonl does not exist"):
         gptfl.simulate(workspace=space, subset=POOL[:8], observe=space / "nowhere.jsonl")
+
+
+def test_scores_stand_at_their_step_and_test_example(source_of, tmp_path: Path) -> None:
+    source = source_of("mean-run")
+    asked = Counterfactual(subset=("train-0", "train-1")).request(source, 0)
+    lines = [(4, "test-3", -1.5), (0, "test-1", 9), (2, "test-0", 0.0)]
+    path = tmp_path / "größe.jsonl"
+    path.write_text("".join(f'{{"step": {step}, "id": "{id}", "value": {value}}}\n' for step, id, value in lines))
+    found = with_observed(source, asked, path)
+    expected = np.full((1, len(asked.query.steps), 5), np.nan)
+    expected[0, 2, 3], expected[0, 1, 0] = -1.5, 0.0
+    np.testing.assert_array_equal(found.query.observed, expected)
+    first = asked.query.first.copy()
+    first[0, 1] = 9
+    np.testing.assert_array_equal(found.query.first, first)
+    assert found.notes[-1] == "goes on from 3 recorded scores of 3 test examples up to step 4"
+    with pytest.raises(DataError, match=r"größe\.jsonl: mean-run doesn't go on from what was recorded of a run"):
+        check_observing(source, path)

@@ -11,7 +11,6 @@ from gptfl.estimators.class_share import ClassShare
 from gptfl.plugins import EstimatorTags
 from gptfl.scores import pointwise
 from gptfl.simulation.fit import fit
-from gptfl.simulation.requirements import refusal
 from gptfl.simulation.unseen import hold_out_examples, holdout_from_json, scope_of
 from gptfl.store.features import write_features
 from gptfl.store.recordings import write_dynamics
@@ -115,18 +114,6 @@ def test_a_scope_has_gradient_products_for_who_takes_them():
     assert scope.about(query_for(dynamics.with_role("test"), LOSS)).unseen.gradients is scope.gradients
     assert scope_of(dynamics, held_out, Single(), features).gradients is None
     assert scope_of(dynamics, None, taking, features).gradients is None
-
-
-def test_who_does_not_generalise_is_reported_why():
-    class Narrow:
-        name = "narrow"
-        tags = EstimatorTags(unseen={"train"})
-
-    assert refusal(Narrow(), ("train",)) is None
-    assert str(refusal(Narrow(), ("train", "test"))) == (
-        "narrow answers only about the test examples that it was fitted to: use an estimator that generalises, such as "
-        "gptfluence"
-    )
 
 
 @pytest.fixture

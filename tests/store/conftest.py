@@ -1,12 +1,16 @@
 """A tiny recording to write and read."""
 
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from gptfl.core import Curriculum, Dynamics, Example, MetricInfo, Run, role_of
-from gptfl.store import walked
+from gptfl.store import hdf5, walked
+from gptfl.store.files import create
+from gptfl.store.kinds import SIMULATOR
+from tests.undigested import without_digests
 
 
 @pytest.fixture(autouse=True)
@@ -40,3 +44,17 @@ def dynamics(make_run: Callable[[int], Run]) -> Dynamics:
     test = tuple(Example(f"t{i}", f"Prompt {i}", " Target", fields={"refs": ["a", "b"]}) for i in range(2))
     metrics = {"loss": MetricInfo("loss", higher_is_better=False, low=0.0)}
     return Dynamics(pool, test, metrics, (make_run(0), make_run(3)), {"task": "tiny", "learning_rate": 1e-3})
+
+
+@pytest.fixture
+def whole(tmp_path: Path) -> Path:
+    """A small file as gptfl writes it."""
+    with create(tmp_path / "a.h5", SIMULATOR, settings={"a": 1}, inputs={}) as file:
+        hdf5.put_array(file, "value", np.arange(1000))
+    return tmp_path / "a.h5"
+
+
+@pytest.fixture
+def plain(whole: Path) -> Path:
+    """The same file without digests, so that changes in it aren't found by these."""
+    return without_digests(whole)

@@ -169,15 +169,6 @@ def test_texts_that_were_changed_in_a_file_without_digests_are_refused(tmp_path:
     assert read_dynamics(path).fingerprint == before
 
 
-def test_an_example_is_not_written_with_the_digest_of_another(tmp_path: Path, dynamics: Dynamics) -> None:
-    odd = replace(dynamics.pool[0], prompt="another")
-    with pytest.raises(DataError, match=r"/examples/pool: the text of 'p0' is not that of its digest: record it again"):
-        write_dynamics(tmp_path / "a.h5", replace(dynamics, pool=(odd, *dynamics.pool[1:])))
-    for one in (Example("e", "", ""), Example("e", "", "", ("", "x"), 0), odd.without_texts()):
-        write_dynamics(tmp_path / "a.h5", replace(dynamics, test=(one, dynamics.test[1])))
-        assert read_dynamics(tmp_path / "a.h5").test[0] == one
-
-
 def test_what_an_older_gptfl_added_is_read(tmp_path: Path, dynamics: Dynamics) -> None:
     # It copies whole groups and writes no digests.
     path = tmp_path / "a.h5"

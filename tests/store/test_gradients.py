@@ -10,6 +10,7 @@ import pytest
 
 from gptfl.core import Dynamics, GradientProducts, Run
 from gptfl.errors import DataError
+from gptfl.store.gradients import check_gradients, get_products, put_products
 from gptfl.store.recordings import append_gradients, append_run, read_dynamics, write_dynamics
 
 
@@ -114,3 +115,19 @@ def test_derivatives_are_read_as_written(tmp_path: Path, dynamics: Dynamics, mak
         np.testing.assert_array_equal(runs[0].derivatives[name], values)
     with pytest.raises(DataError, match=r"run-0005 has derivatives \(update\) of shape \(2, 2\), not \(3, 2\)"):
         append_run(tmp_path / "a.h5", replace(make_run(5), derivatives={"update": np.zeros((2, 2))}))
+
+
+def test_a_group_gives_back_what_it_was_given(tmp_path: Path, gradients: GradientProducts) -> None:
+    with h5py.File(tmp_path / "größe.h5", "w") as file:
+        put_products(file.create_group("own"), gradients)
+        found = get_products(file["own"], 4, 2)
+        assert found.fingerprint == gradients.fingerprint
+        with pytest.raises(DataError, match=r"größe\.h5: its gradient products \(raw\) have the shape .*: try again$"):
+            get_products(file["own"], 4, 3, remedy="try again")
+
+
+def test_products_of_no_example_are_refused_for_their_steps_alone(gradients: GradientProducts) -> None:
+    check_gradients(gradients, 4, 2, "x")
+    nothing = replace(gradients, steps=np.array([], dtype=np.int64))
+    with pytest.raises(DataError, match="x: its gradient products are at steps that don't ascend"):
+        check_gradients(nothing, 4, 2, "x")

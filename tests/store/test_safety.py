@@ -1,16 +1,19 @@
+import os
 import zlib
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import h5py
 import numpy as np
 import pytest
 
+from gptfl.core import Dynamics, Run
 from gptfl.errors import DataError
-from gptfl.store import hdf5
-from gptfl.store.files import create, header_of, open_file
+from gptfl.store import safety
+from gptfl.store.files import header_of, open_file
 from gptfl.store.kinds import SIMULATOR
-from tests.undigested import without_digests
+from gptfl.store.recordings import append_run, read_dynamics, write_dynamics
 
 
 def external_link(file: h5py.File, folder: Path) -> None:
@@ -98,13 +101,6 @@ HOSTILE: list[tuple[Callable[[h5py.File, Path], None], str]] = [
 ]
 
 
-@pytest.fixture
-def plain(tmp_path: Path) -> Path:
-    with create(tmp_path / "a.h5", SIMULATOR, settings={"a": 1}, inputs={}) as file:
-        hdf5.put_array(file, "value", np.arange(1000))
-    return without_digests(tmp_path / "a.h5")
-
-
 @pytest.mark.parametrize(("harm", "message"), HOSTILE, ids=lambda x: getattr(x, "__name__", ""))
 def test_what_gptfl_does_not_write_is_refused(
     plain: Path, harm: Callable[[h5py.File, Path], None], message: str
@@ -113,42 +109,6 @@ def test_what_gptfl_does_not_write_is_refused(
         harm(file, plain.parent)
     with pytest.raises(DataError, match=message), open_file(plain, SIMULATOR):
         pass
-
-
-def test_more_than_the_limit_is_neither_read_nor_written(plain: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(DataError, match="more than"), open_file(plain, SIMULATOR, max_bytes=8000):
-        pass
-    monkeypatch.setattr(hdf5, "_MAX_TEXT", 2000)
-    with (
-        pytest.raises(DataError, match="the examples take more than"),
-        create(plain, SIMULATOR, settings={}, inputs={}) as file,
-    ):
-        hdf5.put_lines(file, "examples", ["x" * 1000] * 2)
-
-
-@pytest.mark.parametrize(("mask", "shuffle"), [(0, False), (0, True), (1, True)])
-@pytest.mark.parametrize(
-    "packed",
-    [zlib.compress(bytes(10**6)), zlib.compress(bytes(100)), zlib.compress(bytes(800))[:-2], b"no deflate"],
-    ids=["bomb", "short", "cut", "noise"],
-)
-def test_a_chunk_unpacks_to_what_it_declares_or_is_refused(
-    plain: Path, packed: bytes, mask: int, shuffle: bool
-) -> None:
-    with h5py.File(plain, "r+") as file:
-        dataset = file.create_dataset("x", (100,), "f8", chunks=(100,), compression="gzip", shuffle=shuffle)
-        dataset.id.write_direct_chunk((0,), packed, mask)
-    with open_file(plain, SIMULATOR) as file, pytest.raises(DataError, match="chunk in /x"):
-        hdf5.get_array(file, "x")
-
-
-def test_a_chunk_that_skipped_its_filters_is_read(plain: Path) -> None:
-    values = np.random.default_rng(0).random(100)
-    with h5py.File(plain, "r+") as file:
-        dataset = file.create_dataset("x", (100,), "f8", chunks=(100,), compression="gzip", shuffle=True)
-        dataset.id.write_direct_chunk((0,), values.tobytes(), 3)
-    with open_file(plain, SIMULATOR) as file:
-        np.testing.assert_array_equal(hdf5.get_array(file, "x"), values)
 
 
 @pytest.mark.parametrize("value", ["long and of any length", np.bytes_(b"x" * 5000), np.arange(3), h5py.Empty("S4")])
@@ -166,3 +126,78 @@ def test_a_malformed_header_is_damage(plain: Path, text: bytes) -> None:
         file["settings"] = np.bytes_(text)
     with open_file(plain, None) as file, pytest.raises(DataError, match="is damaged"):
         header_of(file)
+
+
+def zeros(path: Path, size: int) -> None:
+    """Puts in chunks of zeros, which take a thousandth of what they unpack to."""
+    packed = zlib.compress(bytes(2**20), 9)
+    with h5py.File(path, "r+", libver="v110") as file:
+        made = file.create_dataset("x", (size,), "u1", chunks=(2**20,), compression="gzip")
+        for start in range(0, size, 2**20):
+            made.id.write_direct_chunk((start,), packed)
+        del file.attrs["digest"]
+
+
+def test_a_small_file_does_not_unpack_to_much(whole: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    zeros(whole, 2**30)
+    with pytest.raises(DataError, match=r"unpacks to 1,07\d.* 64 MiB and 16 times its size.*GPTFL_TRUST_FILES=1"):
+        open_file(whole, SIMULATOR).__enter__()
+    monkeypatch.setenv(safety.TRUST, "1")
+    with open_file(whole, SIMULATOR) as file:
+        assert file["x"].size == 2**30
+
+
+def test_holes_are_no_size(whole: Path) -> None:
+    zeros(whole, 2**30)
+    os.truncate(whole, 2**30)
+    if whole.stat().st_blocks * 512 == 2**30:
+        pytest.skip("the file system keeps no holes")
+    with pytest.raises(DataError, match="unpacks to"):
+        open_file(whole, SIMULATOR).__enter__()
+
+
+def test_what_packs_very_well_is_written_so_that_it_is_read(
+    tmp_path: Path, dynamics: Dynamics, make_run: Callable[[int], Run], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "a.dynamics.h5"
+    write_dynamics(path, dynamics)
+    unbounded = path.stat().st_size
+    monkeypatch.setattr(safety, "FREE_BYTES", 2**16)
+    steps = np.arange(2001)
+    always = {"loss": np.ones((2001, 2), dtype=np.float32)}
+    curriculum = replace(
+        dynamics.runs[0].curriculum, batches=np.zeros((2000, 8), dtype=np.int64), learning_rates=np.ones(2000)
+    )
+    runs = tuple(replace(make_run(index), curriculum=curriculum, steps=steps, metrics=always) for index in (0, 3))
+    write_dynamics(path, replace(dynamics, runs=runs))
+    assert unbounded < path.stat().st_size < 2**16
+    append_run(path, replace(runs[0], index=5))
+    found = read_dynamics(path)
+    assert [run.index for run in found.runs] == [0, 3, 5]
+    np.testing.assert_array_equal(found.runs[2].metrics["loss"], always["loss"])
+
+
+def test_objects_count(whole: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with h5py.File(whole, "r+", libver="v110") as file:
+        for index in range(200):
+            file.create_group(f"many/{index}")
+    with open_file(whole, SIMULATOR):
+        pass
+    monkeypatch.setattr(safety, "FREE_BYTES", 2**20)
+    monkeypatch.setattr(safety, "FREE_RATIO", 1)
+    with pytest.raises(DataError, match=r"has at /many more than .* objects, too many for its size"):
+        open_file(whole, SIMULATOR).__enter__()
+
+
+def test_groups_of_an_old_form_are_refused(whole: Path) -> None:
+    with h5py.File(whole, "r+", libver=("earliest", "latest")) as file:
+        file.create_group("old")
+    with pytest.raises(DataError, match="at /old a group of the form that HDF5 had before"):
+        open_file(whole, SIMULATOR).__enter__()
+
+
+def test_wider_floats_than_any_file_of_gptfl_has_are_refused(whole: Path) -> None:
+    with h5py.File(whole, "r+", libver="v110") as file:
+        file["x"] = np.zeros(3, dtype=np.longdouble)
+    with pytest.raises(DataError, match="values that are not numbers"):
+        open_file(whole, SIMULATOR).__enter__()

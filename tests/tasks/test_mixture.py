@@ -160,17 +160,6 @@ def test_flips_have_the_share_and_are_kept_and_leave_the_test_alone(data: Path) 
     assert load("rte", data / "rte", 12, flip=0.4) == flipped
 
 
-def test_flips_of_many_classes_take_every_other_one() -> None:
-    choices = (" a", " b", " c", " d")
-    pool = [Example(str(i), f"p{i}", " b", choices, 1) for i in range(200)]
-    targets = [e.target for e in flip_labels(pool, 0.5, 1) if e.fields]
-    assert len(targets) == 100
-    assert {target: targets.count(target) > 15 for target in targets} == {" a": True, " c": True, " d": True}
-    assert [e.id for e in flip_labels(pool, 0.5, 2) if e.fields] != [
-        e.id for e in flip_labels(pool, 0.5, 1) if e.fields
-    ]
-
-
 @pytest.mark.parametrize("share", [0.0, 1.0, -0.1, 1.5, float("nan"), float("inf")])
 def test_a_share_that_is_none(neox: Path, data: Path, tmp_path: Path, share: float) -> None:
     with pytest.raises(UsageError, match=r"flip_labels is .*between 0 and 1"):

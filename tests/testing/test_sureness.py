@@ -9,6 +9,7 @@ import pytest
 from gptfl import testing
 from gptfl.core import Prediction, Query
 from gptfl.plugins import EstimatorTags
+from gptfl.testing.sureness import check_sureness
 from tests.testing.parts import Drift, changed
 
 
@@ -87,3 +88,16 @@ def test_an_estimator_that_is_sure_of_itself_passes() -> None:
 def test_an_estimator_that_is_wrongly_sure_is_reported(factory: type, broken: str) -> None:
     with pytest.raises(AssertionError, match=broken):
         testing.check_estimator(factory)
+
+
+def test_rounding_is_no_crossing_and_bounds_that_touch_are_nested() -> None:
+    first = np.array([[1.0, 2.0]])
+    query = Query(np.zeros((1, 2, 1), dtype=int), np.ones((1, 2)), np.array([0, 1]), first)
+    values = np.repeat(first[:, None], 2, axis=1)
+    reach = np.array([[[0.0], [1.0]]])
+    narrow, wide = (values, values + reach), (values + 1e-12 * reach, values + (1 - 1e-12) * reach)
+    check_sureness(Prediction(values, {0.9: wide, 0.5: narrow}, np.array([1.0])), query, "it")
+    check_sureness(Prediction(values), query, "it")
+    crossed = (values, values + 0.9 * reach)
+    with pytest.raises(AssertionError, match=r"it: the 0\.5 interval reaches beyond the 0\.9 interval"):
+        check_sureness(Prediction(values, {0.9: crossed, 0.5: narrow}), query, "it")

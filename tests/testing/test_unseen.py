@@ -9,6 +9,7 @@ import pytest
 from gptfl import testing
 from gptfl.core import FitData, Prediction, Query
 from gptfl.plugins import EstimatorTags
+from gptfl.testing.unseen import check_unseen
 from tests.testing.parts import Drift, changed
 
 
@@ -71,3 +72,11 @@ def test_what_an_estimator_says_it_generalises_to_is_asked_of_it(members: dict[s
     testing.check_estimator(Level)
     with pytest.raises(AssertionError, match=broken):
         testing.check_estimator(changed(Level, **members))
+
+
+def test_who_generalises_to_nothing_is_asked_nothing() -> None:
+    """It is not even fitted, so that nothing of the question is needed."""
+    nothing: Any = None
+    check_unseen(Drift, nothing, nothing, "drift")
+    with pytest.raises(AttributeError):
+        check_unseen(Level, nothing, nothing, "level")

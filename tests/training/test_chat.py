@@ -9,6 +9,7 @@ import pytest
 from gptfl.core import Example
 from gptfl.core.turns import Turn
 from gptfl.errors import DataError
+from gptfl.training.chat import ChatTemplate, Rendered
 from gptfl.training.tokenization import Tokenizer, evaluation_rows, training_rows
 from tests.tokenizers import byte_level, pieces, without_offsets
 
@@ -106,12 +107,6 @@ def test_what_is_learned_by_template(
     assert learned(chatty(template), conversation(*targets), end_token=end_token) == expected
 
 
-def test_all_of_a_text_is_learned_but_its_first_token() -> None:
-    made = chatty()
-    text = made.apply_chat_template([turn.message for turn in conversation(0).turns], tokenize=False)
-    assert "<|im_start|>" + learned(made, conversation(0, 1, 2, 3, 4)) == text
-
-
 def test_another_template_goes_before_the_tokenizers_own() -> None:
     assert learned(chatty(), conversation(4), template=PLAIN) == "  no </s>"
 
@@ -130,40 +125,6 @@ def test_rows_to_measure_sum_what_rows_to_train_on_learn() -> None:
             if segment == place
         ]
         assert found == list(zip(row.positions, row.tokens, strict=True))
-
-
-def test_what_is_too_long_loses_its_beginning_and_says_so() -> None:
-    made = chatty()
-    whole = training_rows(Tokenizer(made, 999), [conversation(2, 4)])[0]
-    length = len(whole.input_ids) + 1
-    tokenizer = Tokenizer(made, length - 1)
-    tokenizer.read([conversation(2, 4)], "pool")
-    assert tokenizer.notes == (
-        f"1 prompt does not fit into {length - 1} tokens and loses its beginning (1 token in all)",
-    )
-    (row,) = training_rows(tokenizer, [conversation(2, 4)])
-    assert row.input_ids == whole.input_ids[1:]
-    short = Tokenizer(made, 4)
-    short.read([conversation(2, 4)], "pool")
-    assert "1 of these is a conversation that loses earlier answers" in short.notes[1]
-    assert learned(made, conversation(2, 4), limit=4) == "no<|im_end|>"
-    with pytest.raises(
-        DataError, match="the last target of pool example 'x' has 2 tokens and --max-length is 2: raise --max"
-    ):
-        training_rows(Tokenizer(made, 2), [conversation(2, 4)])
-
-
-def test_text_is_generated_after_the_opening_of_an_answer() -> None:
-    made = chatty()
-    ids = Tokenizer(made, 999).prompt(conversation(2, 4), "test")
-    assert made.decode(ids).endswith("yes it is<|im_end|>\n<|im_start|>assistant\n")
-    assert len(Tokenizer(made, 6).prompt(conversation(2, 4), "test")) == 4
-
-
-def test_a_boundary_inside_a_token_is_reported() -> None:
-    tokenizer = Tokenizer(chatty("{% for m in messages %}{{ m['content'] }}{% endfor %}", special=False), 999)
-    tokenizer.read([conversation(1, turns=(("user", "it i"), ("assistant", "s red")))], "pool")
-    assert any("the prompt ends inside a token in 1 of 1 examples (pool 'x')" in note for note in tokenizer.notes)
 
 
 @pytest.mark.parametrize(
@@ -211,3 +172,22 @@ def test_the_loss_of_a_conversation_is_the_mean_over_the_tokens_of_its_answers(n
         logits = loaded.model(torch.tensor([row.input_ids])).logits[0].log_softmax(-1)
         expected = -np.mean([float(logits[p, t]) for p, t in zip(row.positions, row.tokens, strict=True)])
         assert float(network.loss(Batch(rows, None, network.device))) == pytest.approx(expected, rel=1e-4)
+
+
+@pytest.mark.parametrize("end_token", [True, False])
+def test_targets_are_cut_out_of_the_text(end_token: bool) -> None:
+    template = ChatTemplate(chatty(), None, end_token, "m")
+    found = template.rendered(conversation(2, 4), "pool")
+    end = "<|im_end|>" if end_token else ""
+    assert [found.text[start:stop] for start, stop in found.targets] == [f"yes it is{end}", f"no{end}"]
+    whole = template.rendered(conversation(0, 1, 2, 3, 4), "pool")
+    assert whole == Rendered(found.text, ((0, len(found.text)),))
+
+
+def test_a_prompt_is_all_before_the_last_target() -> None:
+    template = ChatTemplate(chatty(), None, True, "m")
+    text = template.rendered(conversation(2, 4), "pool").text
+    for targets, words in (((2, 4), "no"), ((2,), "yes it is")):
+        prompt = template.prompt(conversation(*targets), "pool")
+        assert prompt.endswith("<|im_start|>assistant\n")
+        assert text.startswith(prompt + words)

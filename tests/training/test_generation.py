@@ -175,27 +175,6 @@ def test_the_paper_samples_from_95_percent_at_temperature_02() -> None:
     assert (generation.TOP_P, generation.TEMPERATURE) == (0.95, 0.2)
 
 
-@pytest.mark.parametrize(
-    ("written", "one_line", "many_lines"),
-    [
-        (" the sun\nthe moon", "the sun", "the sun\nthe moon"),
-        ("\n\n the sun \n", "the sun ", "the sun \n"),
-        (" \n ", "", ""),
-        ("Größe ?\nno", "Größe ?", "Größe ?\nno"),
-    ],
-)
-def test_an_answer_is_its_first_line_where_no_reference_has_two(
-    neox: Path, written: str, one_line: str, many_lines: str
-) -> None:
-    prompts = make(neox, Decoding(tokens=90), (TEST[0], *with_lines(TEST[1:2]))).prompts
-    ids = prompts.tokenizer.encode(written)
-    assert (prompts.text(0, ids), prompts.text(1, ids)) == (one_line, many_lines)
-    finished = [prompts.is_finished(0, ids[: count + 1]) for count in range(len(ids))]
-    broken = ["\n" in prompts.tokenizer.decode(ids[: count + 1]).lstrip() for count in range(len(ids))]
-    assert finished[: broken.index(True) + 1] == broken[: broken.index(True) + 1] if any(broken) else not any(finished)
-    assert not any(prompts.is_finished(1, ids[: count + 1]) for count in range(len(ids)))
-
-
 def test_a_finished_line_is_not_gone_on_with(neox: Path) -> None:
     """A token that many answers hold stands for a line break."""
     whole = all_rows(make(neox, Decoding(tokens=20), with_lines(TEST)))
@@ -242,16 +221,6 @@ def test_a_model_in_parts_generates_nothing(neox: Path) -> None:
     alone = make(neox, Decoding(tokens=8))
     with pytest.raises(DataError, match="--shard: a metric of generated text needs the whole model"):
         Generator(alone.network, alone.prompts, 4096, 0, ProcessGroup(0, 2, shard=True))
-
-
-def test_the_longest_answer_follows_from_the_longest_reference_unless_it_is_given(neox: Path) -> None:
-    count = len(make(neox, Decoding()).prompts.tokenizer.encode(TEST[0].target, add_special_tokens=False))
-    assert make(neox, Decoding()).prompts.limit == -(-3 * count // 2)
-    longer = (*TEST, Example("long", "it is", " yes", fields={"references": ["no", "yes " * 40]}))
-    longest = len(make(neox, Decoding()).prompts.tokenizer.encode(" " + ("yes " * 40).strip()))
-    assert make(neox, Decoding(), longer).prompts.limit == -(-3 * longest // 2)
-    assert make(neox, Decoding(), (Example("x", "it is", " yes" * 900),), max_length=2000).prompts.limit == 256
-    assert make(neox, Decoding(tokens=7)).prompts.limit == 7
 
 
 def test_prompt_and_answer_fit_into_the_longest_text(neox: Path) -> None:

@@ -1,7 +1,6 @@
 """Model folders: whole ones are loaded as they are, and nothing is drawn at random in place of what is missing."""
 
 import json
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +14,6 @@ from gptfl.training.load import load_model
 from gptfl.training.models import check_causal
 from tests.models import save_small
 
-HEADS = {"embed_out.weight": "lm_head.weight"}
-"""A weight that transformers calls otherwise than its files do."""
-
-
-@pytest.fixture
-def folder(neox: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(neox, tmp_path / "model"))
-
 
 def change(folder: Path, alter: Any) -> None:
     save_file(alter(load_file(folder / "model.safetensors")), folder / "model.safetensors", metadata={"format": "pt"})
@@ -31,21 +22,6 @@ def change(folder: Path, alter: Any) -> None:
 def configure(folder: Path, **values: Any) -> None:
     known = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps({**known, **values}))
-
-
-def test_every_weight_is_the_files(any_model: Path) -> None:
-    found = load_model(str(any_model)).model.state_dict()
-    for name, value in load_file(any_model / "model.safetensors").items():
-        assert torch.equal(found[HEADS.get(name, name)], value)
-
-
-@pytest.mark.parametrize("family", ["gpt-neox", "gpt2"])
-def test_a_folder_without_a_tokenizer_is_said_to_be_one(tmp_path: Path, family: str) -> None:
-    folder = save_small(tmp_path / "model", family)
-    for path in folder.glob("tokenizer*"):
-        path.unlink()
-    with pytest.raises(DataError, match=r"model holds no tokenizer, or one that knows no token: save it beside"):
-        load_model(str(folder))
 
 
 def test_weights_that_do_not_fit_are_named(folder: Path) -> None:
@@ -90,24 +66,6 @@ def test_a_head_beside_a_tied_embedding_is_taken_and_said(tmp_path: Path) -> Non
     torch.testing.assert_close(loaded.model.lm_head.weight, embedding + 1.0, rtol=0, atol=0)
     (note,) = loaded.notes
     assert "its output layer is another than its embedding, though config.json ties them" in note
-
-
-@pytest.mark.parametrize(
-    ("prefix", "said"),
-    [
-        ("_orig_mod.", "_orig_mod."),
-        ("module.", "module."),
-        ("module._orig_mod.", "_orig_mod. and module."),
-        ("module.module.", "module."),
-    ],
-)
-def test_prefixes_of_wrappers_are_taken_off_and_said(folder: Path, prefix: str, said: str) -> None:
-    before = load_model(str(folder))
-    change(folder, lambda tensors: {f"{prefix}{name}": value for name, value in tensors.items()})
-    after = load_model(str(folder))
-    assert after.weights_hash == before.weights_hash
-    assert before.notes == ()
-    assert after.notes == (f"--model {folder}: the weights' names are read without {said}",)
 
 
 def test_what_is_not_finite_has_its_own_words(folder: Path) -> None:

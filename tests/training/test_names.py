@@ -5,7 +5,6 @@ from pathlib import Path
 import pytest
 
 from gptfl.errors import DataError, UsageError
-from gptfl.training.named import model_in_file, remember
 from gptfl.training.names import resolve_model
 
 
@@ -33,20 +32,6 @@ def test_a_folder_wins_over_a_hub_id(tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.chdir(tmp_path)
     source = resolve_model("org/model")
     assert (source.kind, source.stem) == ("folder", "model")
-
-
-@pytest.fixture
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A working folder, which is also the home, with one model in ``models/llama``; the Hub's cache is empty."""
-    from tests.hub import use_cache
-
-    folder = tmp_path / "models" / "llama"
-    folder.mkdir(parents=True)
-    (folder / "config.json").write_text("{}")
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("HOME", str(tmp_path))
-    use_cache(monkeypatch, tmp_path / "hub")
-    return tmp_path
 
 
 @pytest.mark.parametrize("name", ["models/llama", "models/llama/", "./models/llama", "~/models/llama", "models//llama"])
@@ -128,22 +113,3 @@ def test_a_file_is_no_folder(here: Path) -> None:
 def test_a_mistyped_short_name_gets_a_hint(name: str, hint: str) -> None:
     with pytest.raises(DataError, match=f"unknown model '{name}': did you mean '({hint})'"):
         resolve_model(name)
-
-
-def test_a_file_names_no_model_that_the_user_has_not(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("GPTFL_CACHE", str(here / "cache"))
-    folder = here / "models" / "llama"
-    assert model_in_file("pythia-14m", str(folder), "x.h5", "--model ") == "pythia-14m"
-    for name, location in (("models/llama", str(folder)), ("some/where", "some/where"), ("gone", str(here / "gone"))):
-        with pytest.raises(
-            DataError, match=r"x\.h5 names the model .*, which you have not used here yet.*: if you want that: --model "
-        ):
-            model_in_file(name, location, "x.h5", "--model ")
-    with pytest.raises(DataError, match=r"x\.h5: --model './gone' is no folder: name the model where it lies now"):
-        model_in_file("./gone", None, "x.h5", "--model ")
-    with pytest.raises(DataError, match=r"x\.h5 does not say which model"):
-        model_in_file(None, None, "x.h5", "--model ")
-    remember(resolve_model("~/models/llama"))
-    remember(resolve_model("some/where"))
-    assert model_in_file("models/llama", str(folder), "x.h5", "--model ") == str(folder)
-    assert model_in_file("some/where", "some/where", "x.h5", "--model ") == "some/where"

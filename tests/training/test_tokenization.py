@@ -1,6 +1,5 @@
 """Prompts and targets as token rows: what is asked for, what is cut, what is told."""
 
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -8,7 +7,6 @@ import pytest
 
 from gptfl.core import Example
 from gptfl.errors import DataError
-from gptfl.training.model_config import longest_input
 from gptfl.training.tokenization import Tokenizer, evaluation_rows, training_rows
 from tests.tokenizers import byte_level, pieces, words
 
@@ -132,86 +130,6 @@ def test_a_target_that_does_not_fit_names_what_limits(limit: int, model: int | N
     with pytest.raises(DataError) as caught:
         training_rows(Tokenizer(BYTES, limit, model), [example("Answer:", " no no no no")])
     assert message in str(caught.value)
-
-
-def test_a_models_length() -> None:
-    def config(**more: object) -> Any:
-        made = SimpleNamespace(**more)
-        made.get_text_config = lambda: made
-        return made
-
-    assert longest_input(config(max_position_embeddings=128)) == 128
-    assert longest_input(config(max_position_embeddings=-1)) is None
-    assert longest_input(config(max_position_embeddings=None)) is None
-    assert longest_input(config()) is None
-
-
-def notes_of(made: Any, *examples: Example, choices: bool = False) -> tuple[str, ...]:
-    tokenizer = Tokenizer(made, 99)
-    tokenizer.read(examples, "pool", choices)
-    return tokenizer.notes
-
-
-def test_prompts_that_end_inside_a_token_are_counted() -> None:
-    good = example("Answer:", " no")
-    assert notes_of(BYTES, good) == ()
-    assert notes_of(BYTES, good, example("Answer: ", "no", id="p1"), good) == (
-        "the prompt ends inside a token in 1 of 3 examples (pool 'p1': 'Answer: ' and 'no'): the target has that token"
-        "; better begin targets with the space that prompts end with",
-    )
-    choices = example("Answer: ", "7", "7", "no")
-    assert notes_of(BYTES, choices) == ()
-    assert notes_of(BYTES, choices, choices=True)[0].startswith("the prompt ends inside a token in 1 of 1 examples")
-
-
-def test_a_start_token_given_twice_is_reported() -> None:
-    prompts = ("<s>Answer:", "Answer:<s>", "Answer:")
-    examples = [example(prompt, " no") for prompt in prompts]
-    assert notes_of(PIECES, *examples) == (
-        "1 of 3 examples begin with <s>, which the tokenizer adds, so that the model reads it twice: leave it out of the "
-        "prompts",
-    )
-    assert notes_of(BYTES, *examples) == ()
-
-
-@pytest.mark.parametrize(
-    ("prompt", "target", "is_noted"),
-    [
-        ("Answer:", "no", True),
-        ("is it", "red", True),
-        ("is it?", "12", True),
-        ("is it red.", "It is", True),
-        ("Ответ:", "нет", True),
-        ("대답:", "아니", True),
-        ("Answer: ", "no", False),
-        ("Answer:\n", "no", False),
-        ("Answer:", "\nno", False),
-        ("Answer:", ", no", False),
-        ('He said "', "no", False),
-        ("x=", "5", False),
-        ("is it (", "no", False),
-        ("", "no", False),
-        ("is it<|user|>", "no", False),
-        ("答案:", "是", False),
-        ("答案", "是", False),
-        ("คำตอบ:", "ใช่", False),
-    ],
-)
-def test_a_missing_space_is_reported(prompt: str, target: str, is_noted: bool) -> None:
-    made = byte_level(extra_special_tokens=["<|user|>"])
-    notes = [note for note in notes_of(made, example(prompt, target)) if "no space parts" in note]
-    assert bool(notes) == is_noted
-    if is_noted:
-        assert notes[0].startswith(
-            f"no space parts prompt and answer in 1 of 1 examples (pool 'x': {prompt[-12:]!r} and"
-        )
-
-
-def test_a_choice_without_its_space_is_reported() -> None:
-    mixed = example("Answer:", " no", " no", "yes")
-    assert notes_of(BYTES, mixed) == ()
-    (note,) = notes_of(BYTES, mixed, choices=True)
-    assert "'Answer:' and 'yes'" in note
 
 
 def test_text_is_generated_after_the_prompt_by_itself() -> None:

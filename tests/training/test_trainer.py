@@ -12,7 +12,6 @@ from gptfl.core.curriculum import fill_batches, linear_decay
 from gptfl.errors import DataError
 from gptfl.metrics import Accuracy, Loss
 from gptfl.plugins.interfaces import Observation, Plan
-from gptfl.training.evaluation import NotFiniteError
 from gptfl.training.models import load_pretrained
 from gptfl.training.names import resolve_model
 from gptfl.training.trainer import DivergedError, RecordingTrainer, TrainerSettings
@@ -99,13 +98,6 @@ def test_steps_are_recorded_as_asked_and_the_last_one_always(neox: Path) -> None
     assert seen == [(step, 5) for step in range(1, 6)]
 
 
-def test_single_token_choices_share_the_row_of_the_target(neox: Path) -> None:
-    tokenizer = AutoTokenizer.from_pretrained(neox)
-    assert [len(tokenizer.encode(c, add_special_tokens=False)) for c in CHOICES] == [1, 1, 2]
-    rows = make(neox).evaluator.layout.rows
-    assert len(rows) == 2 * len(TEST)
-
-
 def test_a_long_prompt_loses_its_beginning_and_never_the_target(neox: Path) -> None:
     trainer = make(neox, max_length=5)
     tokenizer = AutoTokenizer.from_pretrained(neox)
@@ -124,27 +116,6 @@ def test_a_target_that_does_not_fit_is_refused(neox: Path) -> None:
         make(neox, max_length=2)
 
 
-def test_choices_are_compared_after_one_prompt_cut_for_the_longest(neox: Path) -> None:
-    """Three tokens of room after the two of the longest choice, for every choice and for the loss."""
-    trainer = make(neox, max_length=5)
-    tokenizer = AutoTokenizer.from_pretrained(neox)
-    seen = trainer.evaluator.observe()
-    assert seen.choice_log_probs is not None
-    lost = []
-    for example, target, choices in zip(TEST, seen.target_log_prob, seen.choice_log_probs, strict=True):
-        prompt = tokenizer.encode(example.prompt)
-        lost.append(max(0, len(prompt) - 3))
-        kept = tokenizer.decode(prompt[-3:])
-        assert tokenizer.encode(kept) == prompt[-3:]
-        model = trainer.network.model
-        expected = [log_probs(model, tokenizer, kept, choice).sum().item() for choice in CHOICES]
-        np.testing.assert_allclose(choices, expected, atol=1e-4)
-        assert target == choices[example.label]
-    own = [max(0, len(tokenizer.encode(e.prompt + e.target)) - 5) for e in POOL]
-    assert trainer.tokenizer.counts.lost == sum(lost) + sum(own)
-    assert trainer.tokenizer.counts.cut == sum(map(bool, lost)) + sum(map(bool, own))
-
-
 def test_a_choice_that_does_not_fit_is_refused(neox: Path) -> None:
     loaded = load_pretrained(resolve_model(str(neox)), torch.device("cpu"))
     yes = (POOL[0],)
@@ -155,34 +126,12 @@ def test_a_choice_that_does_not_fit_is_refused(neox: Path) -> None:
     RecordingTrainer(loaded, yes, yes, (Loss(),), TrainerSettings(RATE, max_length=2))
 
 
-def test_a_lost_model_is_noticed_whatever_the_metric(neox: Path) -> None:
-    loaded = load_pretrained(resolve_model(str(neox)), torch.device("cpu"))
-    trainer = RecordingTrainer(loaded, POOL, TEST, (Accuracy(),), TrainerSettings(RATE))
-    with torch.no_grad():
-        trainer.network.trainable[0].fill_(float("nan"))
-    with pytest.raises(NotFiniteError, match="the log-probability of test example 't0' is nan"):
-        trainer.evaluator.measure()
-
-
 def test_a_batch_whose_loss_is_not_finite_is_named(neox: Path) -> None:
     trainer = make(neox)
     trainer.step = lambda *given: torch.tensor(float("inf"))  # type: ignore[method-assign]
     with pytest.raises(DivergedError, match="run-0000: the loss of the batch is inf at step 1 of 4") as caught:
         trainer.run(plan(), lambda done, total: None)
     np.testing.assert_array_equal(caught.value.run.steps, [0])
-
-
-def test_a_metric_that_is_not_finite_is_named_with_its_example(neox: Path) -> None:
-    class Holed(Loss):
-        info = MetricInfo("holed", higher_is_better=False)
-
-        def measure(self, observation: Observation) -> np.ndarray:
-            return np.array([0.0, 0.0, np.nan, 0.0, 0.0])
-
-    loaded = load_pretrained(resolve_model(str(neox)), torch.device("cpu"))
-    trainer = RecordingTrainer(loaded, POOL, TEST, (Holed(),), TrainerSettings(RATE))
-    with pytest.raises(NotFiniteError, match="the holed of test example 't2' is nan: look at this example"):
-        trainer.run(plan(), lambda done, total: None)
 
 
 def test_a_loss_that_is_not_finite_names_the_step_and_keeps_what_was_recorded(neox: Path) -> None:
@@ -236,11 +185,6 @@ def test_a_metric_can_read_what_the_model_generates(any_model: Path, top: int | 
             ids = torch.cat([ids, step[None, None]], 1)
         answer = tokenizer.decode(ids[0, len(tokenizer.encode(example.prompt)) :], skip_special_tokens=True)
         assert text == answer.lstrip()
-
-
-def test_train_layers_out_of_range_is_refused(neox: Path) -> None:
-    with pytest.raises(DataError, match="--train-layers 4: the model has 2 blocks"):
-        make(neox, train_layers=4)
 
 
 def test_dropout_is_on_while_training_and_off_while_measuring(neox: Path) -> None:

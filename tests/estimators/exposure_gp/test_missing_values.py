@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from gptfl.estimators.exposure_gp.inference import columns, condition, rows_of
+from gptfl.estimators.exposure_gp.missing_values import Gaps
 
 RUNS, TEST, SIMILARITY_SHARE, SHARED = 6, 4, 0.7, 0.6
 
@@ -87,3 +88,21 @@ def test_what_is_missing_of_a_test_example_that_no_run_has_moves_nothing():
     dual = (whole @ (given - trend @ level)).reshape(RUNS, 3)
     ours = posterior.dual @ cols.vectors.T
     np.testing.assert_allclose(ours[:, kept], dual, rtol=1e-4, atol=1e-6)
+
+
+def test_gaps_are_filled_with_what_the_others_tell_of_them():
+    random = np.random.default_rng(3)
+    rows, cols = (np.linalg.qr(random.normal(size=(size, size)))[0] for size in (3, 2))
+    precision = random.uniform(0.5, 2.0, size=(3, 2))
+    whole = np.kron(rows, cols) @ np.diag(precision.ravel()) @ np.kron(rows, cols).T
+    known = np.array([[True, False], [True, True], [False, True]])
+    values = random.normal(size=(3, 2))
+    found = Gaps.of(known, np.where(known, values, np.nan), rows, cols, precision)
+    gone, there = np.flatnonzero(~known.ravel()), np.flatnonzero(known.ravel())
+    inner = whole[np.ix_(gone, gone)]
+    expected = -np.linalg.solve(inner, whole[np.ix_(gone, there)] @ values.ravel()[there])
+    np.testing.assert_allclose(found.values, expected, rtol=1e-6)
+    np.testing.assert_allclose(found.root @ found.root.T, inner, rtol=1e-6)
+    filled = found.filled(values)
+    np.testing.assert_array_equal(filled[known], values[known])
+    np.testing.assert_allclose(filled[~known], expected, rtol=1e-6)

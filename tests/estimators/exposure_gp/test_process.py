@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from gptfl.estimators.exposure_gp.accumulation import Vectors
-from gptfl.estimators.exposure_gp.inference import columns, contrasts, rows_of
+from gptfl.estimators.exposure_gp.inference import columns, contrasts
 from gptfl.estimators.exposure_gp.likelihood import Evidence, weigh
 from gptfl.estimators.exposure_gp.process import (
     RECENT,
@@ -14,39 +14,10 @@ from gptfl.estimators.exposure_gp.process import (
     choose,
     sizes_of,
     states,
-    steps_of,
 )
-from gptfl.estimators.exposure_gp.step_posterior import solve, strength_of
+from gptfl.estimators.exposure_gp.step_posterior import solve
 from gptfl.estimators.exposures import exposures
-
-RUNS, POOL, TEST, STEPS = 12, 20, 10, 12
-RECORDED = np.array([0, 4, 8, 12])
-
-
-def world(seed=0):
-    """Runs whose deviations are exactly what the model says, of own and shared effects and an expectation."""
-    random = np.random.default_rng(seed)
-    runs = Curricula(
-        np.stack([random.choice(random.choice(POOL, 6, replace=False), size=(STEPS, 3)) for _ in range(RUNS)]),
-        random.uniform(0.5, 1.0, size=(RUNS, STEPS)),
-    )
-    gradients, tests = random.normal(size=(POOL, 4)), random.normal(size=(TEST, 4))
-    expected = Vectors(np.array([0]), random.normal(size=(1, POOL, TEST)))
-    examples = Examples(np.arange(POOL), (Vectors(np.array([0]), gradients[None]),), (expected,))
-    kernel = SimilarityKernel.of(tests, TEST)
-    seen = exposures(runs.batches, runs.learning_rates, RECORDED, POOL)
-    root = np.linalg.cholesky(0.8 * kernel.cosines + 0.2 * np.eye(TEST))
-    effects = (0.05 * random.normal(size=(POOL, TEST)) + 0.2 * gradients @ random.normal(size=(4, TEST))) @ root.T
-    values = 3.0 + seen @ (effects + 0.1 * expected.rows[0])
-    values[:, 1:] += 0.1 * random.normal(size=values[:, 1:].shape)
-    return runs, examples, kernel, values
-
-
-def steps(world_, rows=(1, 2, 3)):
-    runs, examples, kernel, values = world_
-    kept = np.array(rows)
-    slopes = np.ones((len(kept), TEST))
-    return list(steps_of(values[:, kept], slopes, states(runs, RECORDED[kept], examples, POOL), kernel))
+from tests.estimators.exposure_gp.processes import POOL, RECORDED, RUNS, TEST, steps, world
 
 
 def test_states_are_exposures_times_vectors():
@@ -185,18 +156,6 @@ def test_runs_that_do_not_differ_teach_nothing_and_break_nothing(same):
     assert np.isfinite(hyper.weights).all()
     assert hyper.scales[0] == pytest.approx(0, abs=1e-9)
     assert np.isfinite(solve(made[-1], hyper, kernel).dual).all()
-
-
-def test_a_steps_own_strength_is_the_likeliest_beside_its_prior():
-    random = np.random.default_rng(3)
-    half = random.normal(size=(9, 4))
-    rows, cols = rows_of(half @ half.T), columns(np.ones(6), np.eye(6), 0.5, 0.5)
-    for true in (0.1, 1.0, 10.0):
-        # With so many test examples that the runs tell them apart, it is found whatever the prior.
-        many = columns(np.ones(4000), np.eye(4000), 0.5, 0.5)
-        root = np.linalg.cholesky(true * half @ half.T + np.eye(9))
-        assert strength_of(rows, many, root @ random.normal(size=(9, 4000))) == pytest.approx(true, rel=0.15)
-    assert strength_of(rows, cols, np.zeros((9, 6))) == 1.0
 
 
 def test_what_was_seen_lately_is_a_source_of_its_own_where_gradients_are():

@@ -7,11 +7,13 @@ import numpy as np
 import pytest
 
 from gptfl.core import (
+    Curriculum,
     Query,
 )
 from gptfl.errors import DataError
 from gptfl.estimators.exposure_gp.calibration import Calibration
 from gptfl.estimators.exposure_gp.estimator import ExposureGp
+from gptfl.estimators.exposure_gp.state import errors_of, model_of, padded, state_of
 from tests.estimators.exposure_gp.worlds import (
     POOL,
     TEST,
@@ -142,3 +144,29 @@ def test_a_simulator_fitted_before_predicts_what_it_did():
     assert "rules" not in restored.state()
     with pytest.raises(DataError, match="predicts by rules 7"):
         ExposureGp().restore({**state, "rules": np.array(7)})
+
+
+def test_shorter_and_narrower_runs_are_filled_up():
+    made = [
+        Curriculum(np.array([[0, 1], [2, 3], [4, 5]]), np.arange(3.0)),
+        Curriculum(np.array([[7]]), np.array([9.0])),
+    ]
+    batches, rates = padded(made)
+    np.testing.assert_array_equal(batches[1], [[7, -1], [-1, -1], [-1, -1]])
+    np.testing.assert_array_equal(batches[0], made[0].batches)
+    np.testing.assert_array_equal(rates, [[0, 1, 2], [9, 0, 0]])
+
+
+def test_a_model_is_its_arrays_and_errors_are_of_its_runs():
+    model = ExposureGp().fit(world(runs=4)[0]).model_
+    state = state_of(model)
+    again = state_of(model_of(state, prior=True))
+    assert again.keys() == state.keys()
+    for name, array in state.items():
+        np.testing.assert_array_equal(again[name], array)
+    assert errors_of(state, model) is None
+    errors = np.full(model.recorded.values.shape, 0.5)
+    assert errors_of({"errors": errors}, model) is errors
+    for wrong in (errors[1:], errors.astype(int), errors * np.inf):
+        with pytest.raises(ValueError, match="errors are not of the runs"):
+            errors_of({"errors": wrong}, model)

@@ -2,8 +2,6 @@ import numpy as np
 import pytest
 import torch
 
-from gptfl.estimators.gptfluence.numerics import flushed_denormals, flushes_denormals
-from gptfl.estimators.gptfluence.projection import Form, fresh, project
 from gptfl.estimators.gptfluence.recurrence import rollout
 from gptfl.estimators.gptfluence.training import FreeRunning, one_step_error, parts_within, teacher_rows
 from gptfl.estimators.gptfluence.trajectory import Trajectory
@@ -77,30 +75,3 @@ def test_parts_keep_every_run_in_order() -> None:
     assert [len(part) for part in parts] == [2, 2, 1]
     assert [run for part in parts for run in part] == runs
     assert [len(part) for part in parts_within(runs, order=1, max_bytes=1)] == [1] * 5
-
-
-@pytest.mark.parametrize("projection", ["mlp", "linear"])
-@pytest.mark.parametrize("shared", [True, False])
-def test_fresh_projections_have_their_shapes_and_start_near_persistence(projection: str, shared: bool) -> None:
-    form = Form(3, projection, shared, inputs=6, width=32)
-    parameters = fresh(form, UpdateRule(4), torch.Generator().manual_seed(0))
-    assert {name: tuple(value.shape) for name, value in parameters.items()} == form.shapes()
-    vectors = torch.randn(40, 6, generator=torch.Generator().manual_seed(1))
-    train, test = (project(vectors, parameters, side) for side in form.sides)
-    whole = 4 * torch.bmm(train, test.transpose(1, 2))
-    assert float((whole[0] - 1).abs().mean()) < 0.1
-    assert float(whole[1:].abs().mean()) < 0.1
-
-
-@pytest.mark.parametrize("before", [False, True])
-def test_flushing_ends_with_the_block_whatever_happens(before: bool) -> None:
-    torch.set_flush_denormal(before)
-    try:
-        with flushed_denormals():
-            assert flushes_denormals()
-        assert flushes_denormals() is before
-        with pytest.raises(KeyError), flushed_denormals():
-            raise KeyError
-        assert flushes_denormals() is before
-    finally:
-        torch.set_flush_denormal(False)

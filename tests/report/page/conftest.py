@@ -51,3 +51,13 @@ def made_hostile(tmp_path_factory):
 def hostile(made_hostile, tmp_path):
     """A workspace with a recording of hostile texts and an exposure-gp simulator of it."""
     return Path(shutil.copytree(made_hostile, tmp_path / "work"))
+
+
+@pytest.fixture(scope="session")
+def fitted(made_hostile):
+    """What is fitted to that recording."""
+    from types import SimpleNamespace
+
+    from gptfl.simulation.simulator import open_fitted
+
+    return SimpleNamespace(source=open_fitted(None, None, made_hostile, None, None))

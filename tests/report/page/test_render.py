@@ -4,11 +4,15 @@ import json
 import os
 import re
 from html.parser import HTMLParser
+from importlib import resources
 
 import pytest
 
 import gptfl
+from gptfl.core import Example, MetricInfo
 from gptfl.errors import DataError, UsageError
+from gptfl.report.page.content import PageParts
+from gptfl.report.page.render import SCRIPTS, html_of
 
 
 class Scripts(HTMLParser):
@@ -119,3 +123,22 @@ def test_a_subset_that_was_saved_is_offered_and_what_is_no_file_is_passed_over(h
     os.mkfifo(hostile / "pipe.txt")
     made = gptfl.write_report(workspace=hostile, no_comparison=True)
     assert Scripts(made.path.read_text(encoding="utf-8")).data["subsets"] == [{"name": "mine", "rows": [3, 1]}]
+
+
+def test_no_script_is_left_out():
+    """A script that isn't listed would be missing in every page, and only a browser could tell."""
+    there = {one.name for one in resources.files("gptfl.report.page").joinpath("assets").iterdir()}
+    assert {name for name in there if name.endswith(".js")} == {*SCRIPTS, "uPlot.iife.min.js"}
+    assert SCRIPTS[-1] == "main.js"
+
+
+def test_a_text_that_ends_a_script_ends_none():
+    bad = "</script><script>alert(1)</script><!--"
+    commands = dict.fromkeys(("simulate", "verify", "verify_drop"), bad)
+
+    def page(text):
+        pool, tests = (Example("a", text, text),), (Example("t", text, "x"),)
+        return html_of(PageParts(text, {text: text}, MetricInfo("loss", False), pool, tests, commands=commands))
+
+    assert "alert(1)</script>" not in page(bad)
+    assert page(bad).count("</script>") == page("plain").count("</script>")

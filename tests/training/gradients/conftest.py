@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 
 from gptfl.core import Example
+from gptfl.training.gradients.blocks import Arrangement, Weights, all_products
+from gptfl.training.gradients.products import Products
 from gptfl.training.gradients.sides import Side
 from gptfl.training.gradients.tape import Tape
 from gptfl.training.models import load_pretrained
@@ -77,3 +79,30 @@ def make_case(folder: Path, top: int | None, lora: str | None = None, tests: Seq
 def family(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Untied (GPT-NeoX) and tied embeddings, fused and split projections, both kinds of norm."""
     return save_small(tmp_path_factory.mktemp(f"gradients-{request.param}"), request.param, blocks=2, width=16)
+
+
+ROOM = 2**26
+
+
+def compute(case: Case, divided: bool, memory: int = ROOM) -> Products:
+    """All products, computed within so many bytes."""
+    weights = Weights.measured(case.tape, case.pool)
+    arrangement = Arrangement.fit(case.pool, case.test, weights, memory, divided)
+    return all_products(case.tape, case.pool, case.test, case.denominator if divided else None, arrangement)
+
+
+def assert_exact(case: Case, found: Products) -> None:
+    """Products are those of autograd, one example at a time."""
+    pool, test = case.gradients(case.pool), case.gradients(case.test)
+    divisor = torch.cat([one.flatten() for one in case.divisors])
+    pairs = [(found.raw, pool @ test.T), (found.own, pool.square().sum(dim=1))]
+    if found.divided is not None:
+        pairs += [(found.divided, (pool / divisor) @ test.T), (found.own_divided, (pool.square() / divisor).sum(dim=1))]
+    for got, expected in pairs:
+        off = case.tolerance
+        torch.testing.assert_close(got, expected, rtol=off, atol=off * float(expected.abs().max()))
+
+
+@pytest.fixture(scope="module", params=["gpt2", "llama"])
+def case(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Case:
+    return make_case(save_small(tmp_path_factory.mktemp("sketch"), request.param, blocks=1, width=16), None)
