@@ -202,6 +202,8 @@ def classes_of(examples: Sequence[Example]) -> list[Class] | None:
 
     In a mixture, the examples of a task that has no classes make one class.
     """
+    if isinstance(examples, ManyExamples) and examples.plain:
+        return None
     found = Classes(examples)
     classes = [one for example in examples if (one := found.of(example)) is not None]
     if len(classes) < len(examples):

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from gptfl.core.examples import Example
+from gptfl.core.many_examples import ManyExamples
 from gptfl.core.texts import shown_line
 from gptfl.core.turns import USER
 
@@ -28,6 +29,14 @@ def excerpts(examples: Sequence[Example], room: int = ROOM) -> list[str]:
         for place, question in zip(places, questions, strict=True):
             found[place] = _excerpt(examples[place], question, room)
     return found
+
+
+def excerpts_at(examples: Sequence[Example], places: Sequence[int]) -> dict[int, str]:
+    """The lines of some examples by their places: what differs among all, or where these are many, among those."""
+    if isinstance(examples, ManyExamples):
+        return dict(zip(places, excerpts([examples[place] for place in places]), strict=True))
+    found = excerpts(examples)
+    return {place: found[place] for place in places}
 
 
 def _question(example: Example) -> str:

@@ -19,9 +19,13 @@ class ManyExamples(Sequence["Example"]):
         digests: Sequence[str],
         weights: Int[np.ndarray, " example"] | None,
         make: Callable[[int], "Example"],
+        plain: bool = False,
     ) -> None:
-        """Of so many ids; ``make`` gives the example at a place, ``weights`` are None where all count alike."""
-        self.ids, self.digests, self.weights, self._make = ids, digests, weights, make
+        """Of so many ids; ``make`` gives the example at a place, ``weights`` are None where all count alike.
+
+        ``plain`` says that none has a label or a task, nor was flipped.
+        """
+        self.ids, self.digests, self.weights, self.plain, self._make = ids, digests, weights, plain, make
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -44,6 +48,13 @@ class ManyExamples(Sequence["Example"]):
 def as_tuple(examples: ManyExamples) -> "tuple[Example, ...]":
     """The same, for the type checker a tuple: it is taken in the place of one wherever none is added to it."""
     return examples  # type: ignore[return-value]
+
+
+def examples_at(examples: "Sequence[Example]", places: Int[np.ndarray, " kept"]) -> "tuple[Example, ...]":
+    """The examples at ascending places; the same ones where these are all."""
+    if len(places) == len(examples):
+        return as_tuple(examples) if isinstance(examples, ManyExamples) else tuple(examples)
+    return tuple(examples[place] for place in places.tolist())
 
 
 def ids_of(examples: "Sequence[Example]") -> Sequence[str]:

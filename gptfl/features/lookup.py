@@ -11,6 +11,7 @@ from jaxtyping import Int
 from gptfl.core import Features, examples_fingerprint, user_path
 from gptfl.core.blocked_rows import whole_digest
 from gptfl.core.holdout import kept_places
+from gptfl.core.many_examples import examples_at
 from gptfl.core.queries import features_at
 from gptfl.errors import DataError
 from gptfl.plugins.interfaces import Estimator
@@ -185,7 +186,7 @@ def fitted_features(
     """
     dynamics = recording.dynamics
     pool, test = _fitted_rows(recording, blind)
-    seen = tuple(dynamics.pool[i] for i in pool), tuple(dynamics.test[i] for i in test)
+    seen = examples_at(dynamics.pool, pool), examples_at(dynamics.test, test)
     for path in _feature_paths(recording, found, given):
         features = read_features(path)
         check_features(features, dynamics, path)
@@ -216,7 +217,7 @@ def referred_features(
         features = read_features(path, known=True)
         if {name: whole_digest(one.train) for name, one in features.sets.items()} == dict(digests):
             check_features(features, dynamics, path)
-            seen = tuple(dynamics.pool[i] for i in pool), tuple(dynamics.test[i] for i in test)
+            seen = examples_at(dynamics.pool, pool), examples_at(dynamics.test, test)
             return features_at(features, *seen, pool, test)
     raise _no_features(recording, found, given)
 
@@ -237,7 +238,7 @@ def open_fitted_features(
     """
     dynamics = recording.dynamics
     pool, test = _fitted_rows(recording, blind)
-    examples = examples_fingerprint([dynamics.pool[i] for i in pool], [dynamics.test[i] for i in test])
+    examples = examples_fingerprint(examples_at(dynamics.pool, pool), examples_at(dynamics.test, test))
     kept_pool, kept_test = (
         np.isin(np.arange(len(side)), rows) for side, rows in ((dynamics.pool, pool), (dynamics.test, test))
     )

@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from gptfl.core import Example, word_of
-from gptfl.core.excerpts import excerpts
+from gptfl.core.excerpts import excerpts_at
 from gptfl.core.texts import json_text, shown_line, written_id
 from gptfl.errors import UsageError
 from gptfl.influence.cleaning import CLEANING, COMBINED
@@ -199,8 +199,9 @@ def rich_table(result: RankResult, ranking: Ranking, top: int | None, reverse: b
     # Where the terminal is narrow, the text alone gives way.
     table.add_column("text", overflow="fold")
     scale = NumberScale.of(ranking.influence)
-    pieces = excerpts(result.pool)
-    for rank, place in shown(ranking, top, reverse and result.on != SELF, only):
+    rows = list(shown(ranking, top, reverse and result.on != SELF, only))
+    pieces = excerpts_at(result.pool, [place for _, place in rows])
+    for rank, place in rows:
         row = _row(result, ranking, rank, place)
         span = [scale.span(row["low"], row["high"], "+.3g")] if bounds else []
         cells = [str(rank), scale.number(row["influence"], "+.3g"), *span, written_id(row["id"]), row["class"]]

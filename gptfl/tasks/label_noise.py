@@ -9,6 +9,7 @@ from jaxtyping import Bool
 
 from gptfl.core import Example, fingerprint
 from gptfl.core.examples import CLEAN, FLIPPED
+from gptfl.core.many_examples import ManyExamples
 from gptfl.errors import DataError, UsageError
 
 
@@ -65,6 +66,8 @@ def _flipped(example: Example, seed: int) -> Example:
 
 def flipped_of(pool: Sequence[Example]) -> Bool[np.ndarray, " pool"]:
     """Which examples of a pool carry another label than their own."""
+    if isinstance(pool, ManyExamples) and pool.plain:
+        return np.zeros(len(pool), dtype=bool)
     return np.array([example.fields.get(FLIPPED) is True for example in pool], dtype=bool)
 
 

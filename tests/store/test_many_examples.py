@@ -11,7 +11,9 @@ from gptfl.core.turns import Turn
 from gptfl.errors import DataError
 from gptfl.store import examples as stored
 from gptfl.store import hdf5
+from gptfl.store import many_examples as module
 from gptfl.store.examples import get_examples, put_examples
+from gptfl.store.many_examples import read_many
 
 TURNS = (Turn("user", "Wo ist mein Paket?", False), Turn("assistant", "Unterwegs – morgen.", True))
 
@@ -93,6 +95,13 @@ def test_a_damaged_example_is_refused_when_it_is_asked_for(tmp_path, more, messa
     assert many[0].prompt == "p"
     with pytest.raises(DataError, match=message):
         many[1]
+
+
+def test_of_more_than_a_recording_may_have_none_is_made(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "MOST", 1)
+    path = kept(tmp_path / "a.h5", [GOOD, {**GOOD, "id": "b"}])
+    with h5py.File(path) as file, pytest.raises(DataError, match="has more than 1 examples"):
+        read_many(file["examples"], "pool", "here", lambda row, where: row)
 
 
 def test_a_line_without_end_is_refused(tmp_path):

@@ -123,7 +123,7 @@ class TargetPosterior:
 
     def _groups(self) -> Iterator["_Group"]:
         """The candidates, those together that differ in the factor of the signal alone."""
-        for _, some in groupby(self.candidates, lambda one: one.own):
+        for _, some in groupby(self.candidates, lambda one: (one.own, id(one.rows))):
             yield _Group(tuple(some))
 
 

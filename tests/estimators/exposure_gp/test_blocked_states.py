@@ -8,6 +8,7 @@ import pytest
 from gptfl.core import Features, FeatureSet, Unseen
 from gptfl.errors import DataError
 from gptfl.estimators.exposure_gp import run_sums
+from gptfl.estimators.exposure_gp.blocked_states import BlockedStates
 from gptfl.estimators.exposure_gp.estimator import ExposureGp
 from tests.estimators.exposure_gp.worlds import POOL, STEPS, TEST, exact, in_blocks, question, world
 
@@ -199,6 +200,7 @@ def test_one_pair_that_outweighs_all_others_is_named():
     found = []
     for each in (features, in_blocks(features)):
         states = ExposureGp().fit(replace(data, features=each)).model_.states
+        assert isinstance(states, BlockedStates) == each.in_blocks
         assert states.lone_pair(np.zeros(states.ways)) is None
         found.append(states.lone_pair(np.ones(states.ways)))
     assert found[0][:2] == found[1][:2] == (5, 2)

@@ -3,6 +3,7 @@
 import numpy as np
 
 from gptfl.estimators.exposure_gp.estimator import ExposureGp
+from gptfl.estimators.exposure_gp.pool_states import PoolStates
 from gptfl.estimators.exposures import exposures
 from tests.estimators.exposure_gp.worlds import POOL, RECORDED, TEST, world
 
@@ -17,6 +18,7 @@ def fitted():
 def test_states_are_sums_over_what_was_seen():
     data, states, seen = fitted()
     one = data.features.sets["raw-0"]
+    assert type(states) is PoolStates
     assert (states.effects, states.ways) == (3, 1)
     for row, (effects, expected) in enumerate(states.fitted(RECORDED)):
         np.testing.assert_allclose(effects[0], seen[:, row])

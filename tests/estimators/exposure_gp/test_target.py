@@ -50,8 +50,9 @@ def test_several_candidates_are_mixed_by_their_shares():
 def test_own_effects_have_a_factor_of_their_own():
     one, _ = drawn(0, own=3.0, factor=0.5)
     own, shared = np.array([1.0, 2.0]), np.array([10.0, 20.0])
-    np.testing.assert_allclose(one.combined(np.stack([own, shared])), 0.5 * (3.0 * own + shared))
-    np.testing.assert_allclose(one.combined(own[None]), 0.5 * 3.0 * own)
+    found = TargetPosterior((one,))
+    np.testing.assert_allclose(found.before(np.stack([own, shared])), 0.3 * 0.5 * (3.0 * own + shared))
+    np.testing.assert_allclose(found.before(own[None]), 0.3 * 0.5 * 3.0 * own)
 
 
 def test_no_variance_is_below_nothing():
