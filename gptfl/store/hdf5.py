@@ -250,7 +250,14 @@ def get_line_bytes(group: h5py.Group, name: str) -> tuple[np.ndarray, np.ndarray
 
 
 def parse_line(group: str, name: str, path: Path, text: bytes) -> Any:
-    """The value of one line of what lies at a place of a file. Raises ``DataError``."""
+    """The value of one line of what ``put_lines`` kept. Raises ``DataError``.
+
+    Args:
+        group: the name of the group that it lies in.
+        name: what it is called there.
+        path: of the file.
+        text: the line.
+    """
     try:
         return parse_json(text.decode(), lenient=True)
     except (JsonError, UnicodeDecodeError) as error:
