@@ -201,7 +201,7 @@ def put_text(group: h5py.Group, name: str, value: Any) -> None:
 
 def get_text(group: h5py.Group, name: str) -> Any:
     """Read what ``put_text`` kept. Raises ``DataError``."""
-    return _parse(group, name, bytes(_get_bytes(group, name, 0, "S")))
+    return parse_line(group.name, name, path_of(group), bytes(_get_bytes(group, name, 0, "S")))
 
 
 def put_lines(group: h5py.Group, name: str, values: Iterable[Any]) -> None:
@@ -227,7 +227,7 @@ def get_lines(group: h5py.Group, name: str, *, texts: bool = False) -> Iterator[
             raise refuse(
                 path_of(group), f"has in {name!r} at {group.name} a line of more than {_MAX_LINE // 2**20} MiB"
             )
-        value = _parse(group, name, text[start:end])
+        value = parse_line(group.name, name, path_of(group), text[start:end])
         if texts and not isinstance(value, str):
             raise refuse(path_of(group), f"has in {name!r} at {group.name} a line that is no text")
         yield value
@@ -302,10 +302,6 @@ def _bounded(text: bytes, name: str) -> bytes:
     if _values_in(text) > _MAX_VALUES:
         raise DataError(f"the {name} hold more than {_MAX_VALUES:,} values", "use fewer or shorter examples")
     return text
-
-
-def _parse(group: h5py.Group, name: str, text: bytes) -> Any:
-    return parse_line(group.name, name, path_of(group), text)
 
 
 def put_word(group: h5py.Group, name: str, value: str) -> None:
