@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
+from gptfl.estimators.exposure_gp.block_basis import Basis
 from gptfl.estimators.exposure_gp.missing_values import Gaps
 from gptfl.estimators.exposure_gp.repeats import averaging
 
@@ -23,14 +24,14 @@ from gptfl.estimators.exposure_gp.repeats import averaging
 class Columns:
     """The eigenvectors of the covariance between outputs, and signal and noise along each."""
 
-    vectors: Float[np.ndarray, "test column"]
+    vectors: Basis
     signal: Float[np.ndarray, " column"]
     noise: Float[np.ndarray, " column"]
 
 
 def columns(
     values: Float[np.ndarray, " column"],
-    vectors: Float[np.ndarray, "test column"],
+    vectors: Basis,
     similarity_share: float,
     shared: float,
 ) -> Columns:
@@ -101,7 +102,7 @@ class Shared:
 
     covariance: Float[np.ndarray, "asked run"]
     own: Float[np.ndarray, " asked"]
-    outputs: Float[np.ndarray, "output column"]
+    outputs: Basis
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +137,7 @@ class Posterior:
     def mean(
         self,
         covariance: Float[np.ndarray, "asked run"],
-        outputs: Float[np.ndarray, "output column"],
+        outputs: Basis,
         shared: Shared | None = None,
     ) -> Float[np.ndarray, "asked output"]:
         """Expected deviations from the mean of the runs fitted.
@@ -151,7 +152,7 @@ class Posterior:
         self,
         covariance: Float[np.ndarray, "asked run"],
         own: Float[np.ndarray, " asked"],
-        outputs: Float[np.ndarray, "output column"],
+        outputs: Basis,
         own_outputs: Float[np.ndarray, " output"],
         places: Int[np.ndarray, " output"] | None = None,
         shared: Shared | None = None,
@@ -178,8 +179,9 @@ class Posterior:
             left = left - 2.0 * ((cross * theirs) @ self.precision) @ (outputs * shared.outputs).T
             parts.append((theirs, shared.outputs))
         if self.gaps is not None:
-            rows, columns = self.rows.vectors, self.columns.vectors
-            left = left + self.gaps.open(parts, rows, columns, self.precision, places)
+            rows, columns = self.rows.vectors, np.asarray(self.columns.vectors)
+            whole = [(one, np.asarray(other)) for one, other in parts]
+            left = left + self.gaps.open(whole, rows, columns, self.precision, places)
         return np.asarray(self.variance * np.maximum(left, 0.0))
 
     def noise(self) -> Float[np.ndarray, " test"]:
@@ -221,7 +223,7 @@ def condition(
     precision = precision_of(rows, columns, strength)
     gaps, freedom = None, float(len(rows.values) * len(columns.noise))
     if known is not None and not known.all():
-        gaps = Gaps.of(known, deviations, rows.vectors, columns.vectors, precision)
+        gaps = Gaps.of(known, deviations, rows.vectors, np.asarray(columns.vectors), precision)
         deviations, freedom = gaps.filled(deviations), float(np.maximum(known.sum(axis=0) - 1, 0).sum())
     turned = rows.vectors.T @ deviations @ columns.vectors
     variance = float((turned**2 * precision).sum() / max(freedom, 1.0))

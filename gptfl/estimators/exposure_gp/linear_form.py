@@ -147,7 +147,7 @@ def _parts(
     theirs = states(ones, steps, model.states.examples, model.pool)
     ours = states(model.recorded.curricula, steps, model.states.examples, model.pool)
     signal = model.hyper.similarity_share * np.maximum(model.kernel.values, 0.0) + (1.0 - model.hyper.similarity_share)
-    outputs = model.kernel.vectors * signal
+    outputs = np.asarray(model.kernel.vectors) * signal
     for row, ((each, expected), (fitted, base)) in enumerate(zip(theirs, ours, strict=True)):
         step, posterior = model.solved[row]
         cross, products = np.zeros((model.pool, len(step.members))), np.zeros((model.pool, model.pool))

@@ -11,6 +11,7 @@ from gptfl.core import MetricInfo, groups_of_batches
 from gptfl.core.blocked_rows import BlockedRows
 from gptfl.core.links import Link
 from gptfl.estimators.exposure_gp.between_steps import Between, at_rows
+from gptfl.estimators.exposure_gp.block_basis import Basis
 from gptfl.estimators.exposure_gp.blocked_states import BlockedStates, CameTo, states_of
 from gptfl.estimators.exposure_gp.gradient_prior import PriorProducts
 from gptfl.estimators.exposure_gp.inference import Posterior, Shared
@@ -255,7 +256,7 @@ class ExposureModel:
         theirs: Effect,
         fitted: Effect,
         requested: RequestedRuns,
-        outputs: Float[np.ndarray, "asked column"],
+        outputs: Basis,
     ) -> Shared | None:
         """The noise that asked runs of these exposures share with fitted ones, less the mean of these; None of none."""
         if not self.lack:
@@ -264,20 +265,22 @@ class ExposureModel:
         between, within = (near_runs(one, fitted, step.members, step.units[0]) for one in (theirs, fitted))
         apart = 1.0 - 2.0 * between.mean(axis=1) + within.mean()
         known = requested.seen >= 0
-        columns = shared_noise * outputs
-        columns[known] += (1.0 - shared_noise) * self.kernel.vectors[requested.seen[known]]
+        if known.all():
+            columns: Basis = shared_noise * outputs + (1.0 - shared_noise) * self.kernel.vectors[requested.seen]
+        else:
+            columns = shared_noise * np.asarray(outputs)
+            columns[known] += (1.0 - shared_noise) * np.asarray(self.kernel.vectors[requested.seen[known]])
         return Shared(weight * (between - within.mean(axis=0)), weight * apart, columns)
 
-    def _outputs(
-        self, requested: RequestedRuns
-    ) -> tuple[Float[np.ndarray, "asked column"], Float[np.ndarray, " asked"]]:
+    def _outputs(self, requested: RequestedRuns) -> tuple[Basis, Float[np.ndarray, " asked"]]:
         """Covariances of the asked test examples with the columns fitted, and relative sizes of deviations."""
         kernel, fitted = self.kernel, requested.seen >= 0
         signal = self.hyper.similarity_share * np.maximum(kernel.values, 0.0) + (1.0 - self.hyper.similarity_share)
+        if fitted.all():
+            return self.kernel.vectors[requested.seen] * signal, kernel.sizes[requested.seen]
         outputs, sizes = np.empty((len(requested.seen), len(signal))), np.ones(len(requested.seen))
-        outputs[fitted] = kernel.vectors[requested.seen[fitted]] * signal
+        outputs[fitted] = np.asarray(kernel.vectors[requested.seen[fitted]]) * signal
         sizes[fitted] = kernel.sizes[requested.seen[fitted]]
-        if not fitted.all():
-            cosines, sizes[~fitted] = beside(self.test_vectors, requested.vectors[~fitted])  # type: ignore[index]
-            outputs[~fitted] = self.hyper.similarity_share * cosines @ kernel.vectors
+        cosines, sizes[~fitted] = beside(self.test_vectors, requested.vectors[~fitted])  # type: ignore[index]
+        outputs[~fitted] = self.hyper.similarity_share * cosines @ kernel.vectors
         return outputs, sizes

@@ -17,7 +17,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
+from gptfl.estimators.exposure_gp import block_basis
 from gptfl.estimators.exposure_gp.accumulation import accumulated, accumulated_counts
+from gptfl.estimators.exposure_gp.block_basis import Basis, alone, eigenbasis
 from gptfl.estimators.exposure_gp.curricula import RECENT as RECENT
 from gptfl.estimators.exposure_gp.curricula import Curricula as Curricula
 from gptfl.estimators.exposure_gp.curricula import Examples as Examples
@@ -46,23 +48,26 @@ class SimilarityKernel:
     """How alike the test examples are: eigenvalues and eigenvectors of a correlation matrix, and relative sizes."""
 
     values: Float[np.ndarray, " column"]
-    vectors: Float[np.ndarray, "test column"]
+    vectors: Basis
     sizes: Float[np.ndarray, " test"]
 
     @classmethod
     def of(cls, vectors: Float[np.ndarray, "test d"] | None, count: int) -> "SimilarityKernel":
-        """Cosines of these vectors, and their lengths; unalike and of one size where there are none."""
+        """Cosines of these vectors, and their lengths; unalike and of one size where there are none.
+
+        More than ``block_basis.MOST`` test examples are alike within blocks only.
+        """
         if vectors is None:
-            return cls(np.zeros(count), np.eye(count), np.ones(count))
+            return cls(np.zeros(count), alone(count), np.ones(count))
         lengths = np.linalg.norm(vectors, axis=1)
         unit = vectors / np.maximum(lengths, 1e-300)[:, None]
-        values, turn = np.linalg.eigh(unit @ unit.T)
+        values, turn = eigenbasis(unit) if count > block_basis.MOST else np.linalg.eigh(unit @ unit.T)
         return cls(values, turn, lengths / np.sqrt(np.mean(lengths**2)))
 
     @property
     def cosines(self) -> Float[np.ndarray, "test test"]:
         """The correlation matrix."""
-        return np.asarray((self.vectors * self.values) @ self.vectors.T)
+        return np.asarray((self.vectors * self.values) @ np.asarray(self.vectors).T)
 
 
 def states(

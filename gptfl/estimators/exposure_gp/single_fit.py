@@ -214,7 +214,7 @@ def unit_effects_of(sources: Sources, products: PriorProducts | None) -> UnitEff
         end.rows[-1] = known.rows[-1]
     kernel = SimilarityKernel.of(sources.test_vectors(sources.test_sides), test[-1].shape[0])
     cols = columns(kernel.values, kernel.vectors, share_of(CENTRE_SIMILARITY), 0.0)
-    return UnitEffects(known or now, end, (cols.vectors * cols.signal) @ cols.vectors.T)
+    return UnitEffects(known or now, end, np.asarray(cols.vectors * cols.signal) @ np.asarray(cols.vectors).T)
 
 
 def _checked(run: OneRun, vectors: tuple[Vectors, ...], found: Mapping[str, np.ndarray]) -> int:
