@@ -10,6 +10,7 @@ import numpy as np
 from gptfl.api.writing import check_targets, written
 from gptfl.core import FIT, REPEAT, TEST, VALIDATION, Progress, Run, silent
 from gptfl.core.splits import FEWEST_FIT_RUNS, MORE_RUNS, Split, units_of, usable_runs
+from gptfl.core.texts import MOST_DIGITS
 from gptfl.designs.draws import together_in
 from gptfl.errors import DataError, UsageError
 from gptfl.evaluation.held_out import HeldOutEvaluation
@@ -113,12 +114,15 @@ def learning_curve_with(options: LearningCurveOptions, *, progress: Progress = s
 def _counts(given: Sequence[Any]) -> list[int]:
     """How many runs to fit to: numbers, or words of them as they are typed. Raises ``UsageError``."""
     words = [word for one in given for word in (one.split(",") if isinstance(one, str) else [one])]
-    counts = [int(word) if isinstance(word, str) and word.strip().isdecimal() else word for word in words]
+    counts = [
+        int(word) if isinstance(word, str) and word.strip().isdecimal() and len(word) <= MOST_DIGITS else word
+        for word in words
+    ]
     if not counts:
         raise UsageError("nothing says how many runs to fit to", "give for example 2, 3, 5 and 10")
     for count in counts:
         if isinstance(count, bool) or not isinstance(count, Integral) or count < FEWEST_FIT_RUNS:
-            raise UsageError(f"{RUNS}={count}", f"give whole numbers of at least {FEWEST_FIT_RUNS}")
+            raise UsageError(f"{RUNS}={str(count)[:60]}", f"give whole numbers of at least {FEWEST_FIT_RUNS}")
     if len(set(counts)) < len(counts):
         raise UsageError(f"a number of {RUNS} is named twice", "name each once")
     return [int(count) for count in counts]

@@ -4,6 +4,7 @@ from gptfl.cli import console
 from gptfl.cli.adapter import with_options
 from gptfl.cli.picture import pictured
 from gptfl.cli.sweeping import check_one_form, over_runs
+from gptfl.core.texts import MOST_DIGITS
 from gptfl.errors import UsageError
 from gptfl.options.evaluation import LearningCurveOptions
 
@@ -18,8 +19,8 @@ def command(options: LearningCurveOptions) -> None:
     if not options.counts:
         raise UsageError("nothing says how many runs to fit to", "write for example gptfl learning-curve 2 3 5 10")
     for word in (word for words in options.counts for word in str(words).split(",")):
-        if not word.strip().isdecimal():
-            raise UsageError(f"{word!r} is no number of runs", "write for example gptfl learning-curve 2 3 5 10")
+        if not word.strip().isdecimal() or len(word) > MOST_DIGITS:
+            raise UsageError(f"{word[:60]!r} is no number of runs", "write for example gptfl learning-curve 2 3 5 10")
     options = pictured(options)
     console.warn_of_problems()
     over_runs(options, options.as_json, options.as_csv)

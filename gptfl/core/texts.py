@@ -11,6 +11,8 @@ from typing import Any, NoReturn
 from gptfl.errors import UNSAFE, harmless, one_line
 
 ID_RULE = "an id is a text without control characters and without white space around it, or a whole number"
+MOST_DIGITS = 20
+"""No number that is taken has more; Python makes none of thousands of digits."""
 _STRUCTURE = "\n"
 """The only character of ``UNSAFE`` that JSON itself may hold outside of its texts, for indentation."""
 

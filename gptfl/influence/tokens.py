@@ -40,7 +40,7 @@ def sets_of(sketches: TokenSketches, like: Vectors) -> dict[str, Float[np.ndarra
         kind, _, step = name.partition("-")
         # Of what is divided on the pool's side alone, the test side is plain.
         one = sketches.sketches.get(
-            ("raw" if kind == "preconditioned" else kind, int(step) if step.isdecimal() else -1)
+            ("raw" if kind == "preconditioned" else kind, int(step) if step.isdecimal() and len(step) < 10 else -1)
         )
         if one is None:
             raise DataError(

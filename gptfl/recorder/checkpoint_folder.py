@@ -15,6 +15,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from gptfl.core.recording_settings import LARGEST, LARGEST_RATE
+from gptfl.core.texts import MOST_DIGITS
 from gptfl.errors import DataError, UsageError
 from gptfl.store.jsonlines import read_plain, shown
 from gptfl.training.weight_files import INDEX, SINGLE, read_json
@@ -27,8 +28,6 @@ MAX_STATE = 64 * 2**20
 MAX_ORDER = 256 * 2**20
 """Bytes of a table of what each step was trained on."""
 MOST_STEPS = 10**7
-MOST_DIGITS = 20
-"""Of a step, zeros before it among them."""
 ORDER = "a table with the columns step and id, as own_losses of gptfl.GptflCallback writes it"
 
 

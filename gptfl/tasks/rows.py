@@ -4,11 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from gptfl.core.texts import ID_RULE, id_problem
+from gptfl.core.texts import ID_RULE, MOST_DIGITS, id_problem
 from gptfl.errors import DataError
-
-MOST_DIGITS = 20
-"""Of a label; Python makes no number of thousands of digits."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -65,8 +65,13 @@ def parse_lora(text: str) -> Lora:
     expected = {"r": "a whole number of at least 1", "alpha": "a positive number", "dropout": "at least 0 and below 1"}
     for name, fits in limits.items():
         if not fits:
-            raise UsageError(f"--lora {text!r}: {name} is {given[name]:g}, not {expected[name]}", _write())
+            raise UsageError(f"--lora {text!r}: {name} is {_shown(given[name])}, not {expected[name]}", _write())
     return lora
+
+
+def _shown(value: float) -> str:
+    """A number as it is typed, a long one cut short."""
+    return f"{value:g}" if abs(value) < 1e300 else str(value)[:20]
 
 
 def _number(text: str, name: str, value: str) -> float:

@@ -25,6 +25,7 @@ def test_a_curve_has_a_point_for_each_number_of_runs(gptfl: Callable, plain_fit:
         (("few",), "'few' is no number of runs: write for example gptfl learning-curve 2 3 5 10"),
         (("2,", "3"), "'' is no number of runs"),
         (("2", "--json", "--csv"), "--json and --csv were given together: choose one"),
+        (("9" * 5000,), f"'{'9' * 60}' is no number of runs"),
         (("2", "--draws", "0"), "--draws is 0: give at least 1"),
     ],
 )

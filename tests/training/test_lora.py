@@ -41,6 +41,7 @@ def test_what_is_left_out_is_the_papers(text: str, expected: Lora) -> None:
         ("r=8,r=9", "gives r twice"),
         ("r=eight", "r is 'eight', not a whole number"),
         ("r=1.5", "r is '1.5', not a whole number"),
+        ("r=-" + "9" * 400, "r is -9999999999999999999, not a whole number of at least 1"),
         ("r=8,alpha=nan", "alpha is nan, not a positive number"),
         ("r=8,alpha=-1", "alpha is -1, not a positive number"),
         ("r=8,dropout=1", "dropout is 1, not at least 0 and below 1"),
