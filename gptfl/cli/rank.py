@@ -56,6 +56,7 @@ def show(result: "RankResult", top: int, reverse: bool, only: str | None = None)
         only: the verdict of those to print; None for any.
     """
     from gptfl.report.groups import group_table
+    from gptfl.report.kept import kept_line
     from gptfl.report.ranking import detection_table, rich_table, token_table
     from gptfl.report.verdicts import verdict_line
 
@@ -80,6 +81,8 @@ def show(result: "RankResult", top: int, reverse: bool, only: str | None = None)
         show_table(rich_table(result, ranking, top, reverse, only))
         if ranking.verdicts is not None:
             console.say(verdict_line(ranking.verdicts))
+        if ranking.kept is not None:
+            console.say(f"Retained: {ranking.kept.subject}. {kept_line(ranking)}")
     if result.tokens is not None:
         console.say("Influence on each token of its target, to first order; their mean is the whole example's")
         show_table(token_table(result, result.tokens))

@@ -15,10 +15,22 @@ from gptfl.core import user_path
 from gptfl.core.texts import json_text
 from gptfl.errors import UsageError, harmless
 from gptfl.evaluation.verification import Verification
+from gptfl.influence.frontier import Frontier
+from gptfl.influence.mixture import MixtureSelection
 from gptfl.influence.ranking import RankResult
 from gptfl.influence.selection import Selection
 from gptfl.report import comparison as comparisons
-from gptfl.report import learning_curve, ranking, relabel, selection, selection_study, simulation, verification
+from gptfl.report import (
+    frontier,
+    learning_curve,
+    mixture,
+    ranking,
+    relabel,
+    selection,
+    selection_study,
+    simulation,
+    verification,
+)
 from gptfl.report import sweep as sweeps
 from gptfl.report.comparison_plot import comparison_figure
 from gptfl.report.frames import frame_of
@@ -219,6 +231,44 @@ def _(result: Selection) -> list[Table]:
 @texts_of.register(Selection)
 def _(result: Selection) -> dict[str, str]:
     return {".txt": selection.ids_text(result), ".json": selection.to_json(result), ".csv": _csv(result)}
+
+
+@figure_of.register(Frontier)
+def _(result: Frontier) -> "Figure":
+    return frontier.frontier_figure(result)
+
+
+@tables_of.register(Frontier)
+def _(result: Frontier) -> list[Table]:
+    return [frontier.frontier_table(result)]
+
+
+@texts_of.register(Frontier)
+def _(result: Frontier) -> dict[str, str]:
+    return {
+        ".txt": frontier.frontier_ids_text(result),
+        ".json": frontier.frontier_json(result),
+        ".csv": frontier.frontier_csv(result),
+    }
+
+
+@figure_of.register(MixtureSelection)
+def _(result: MixtureSelection) -> "Figure":
+    return mixture.mixture_figure(result)
+
+
+@tables_of.register(MixtureSelection)
+def _(result: MixtureSelection) -> list[Table]:
+    return [mixture.mixture_table(result, 10)]
+
+
+@texts_of.register(MixtureSelection)
+def _(result: MixtureSelection) -> dict[str, str]:
+    return {
+        ".txt": mixture.mixture_ids_text(result),
+        ".json": mixture.mixture_json(result),
+        ".csv": mixture.mixture_csv(result),
+    }
 
 
 @figure_of.register(Verification)

@@ -123,7 +123,7 @@ def test_methods_that_write_nothing_show_what_is_asked() -> None:
     questions = {"subset", "drop", "curriculum", "against", "observe", "every_order"}
     assert signature_of("Simulator.simulate").keys() == recipe | questions
     assert signature_of("Simulator.simulate_many").keys() == recipe | {"subsets"}
-    assert signature_of("Simulator.influence").keys() == {"on", "how", "orders", "seed", "fdr", "purpose", "by"}
+    assert signature_of("Simulator.influence").keys() == {"on", "how", "orders", "seed", "fdr", "purpose", "by", "keep"}
     assert {"size", "search", "cautious", "seed"} < signature_of("Simulator.select").keys()
 
 
