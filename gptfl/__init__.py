@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from gptfl.recorder.recorder import Recorder
     from gptfl.recording.inspect import inspect
     from gptfl.recording.inspect_data import inspect_data
-    from gptfl.report.display import plot, save
+    from gptfl.report.saving import plot, save
 
 _WHERE = {
     "GptflCallback": "recorder.callback",
@@ -59,11 +59,11 @@ _WHERE = {
     "learning_curve": "api.learning_curve",
     "open_recording": "api.recording",
     "open_simulator": "api.simulator",
-    "plot": "report.display",
+    "plot": "report.saving",
     "rank": "api.rank",
     "read_recipe": "options.recipe",
     "relabel_study": "api.relabel_study",
-    "save": "report.display",
+    "save": "report.saving",
     "select": "api.select",
     "select_study": "api.select_study",
     "simulate": "api.simulate",

@@ -140,6 +140,7 @@ class RankOptions:
         panel=FILES,
     )
     no_picture: bool = common.no_picture()
+    html: File = common.html("the ranking")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -78,6 +78,7 @@ ROADS = (
     Road("docs/ranking.md", ("New rows",), before=READING),
     Road("docs/ranking.md", ("Flipped labels", "Retraining after correction"), alone=True),
     Road("docs/report.md", ("A page to look at",), alone=True),
+    Road("docs/report.md", ("Of one result alone",)),
     Road("docs/selecting.md", ("Selecting what to train on", "Two sides", "Mixtures", "Does it work?")),
     Road("docs/simulator.md", ("Encoders", "gptfluence", "Whose features", "Sweeps", "How many runs it takes", "Cost")),
     Road("docs/training.md", ("The recipe", "Checkpoints"), alone=True),

@@ -1,7 +1,7 @@
 """What a page holds: everything that its script and its template read, as JSON-able values."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,14 @@ MOST_CHARACTERS = 6000
 SHORT = 90
 SHOWN_TESTS = 2
 """So many test examples have a chart when a page is opened."""
+TABS = {
+    "explore": "What if",
+    "matrix": "Who moves whom",
+    "suspects": "Suspects",
+    "trust": "Trust",
+    "about": "About",
+}
+"""The parts of a page, with their names."""
 
 
 SIGNS = {
@@ -42,14 +50,20 @@ SIGNS = {
 
 @dataclass(frozen=True, slots=True)
 class HeldOutRuns:
-    """Runs that the simulator wasn't fitted to, with what it predicts for them; ``bounds`` None where it tells none."""
+    """Runs that the simulator wasn't fitted to, with what it predicts for them.
+
+    ``bounds`` are None where it tells none, ``recorded`` where nothing was recorded of them. ``average`` is what they are
+    held against, called ``against``; ``title`` says what the prediction is.
+    """
 
     names: tuple[str, ...]
     steps: Int[np.ndarray, " recorded"]
     predicted: Float[np.ndarray, "run recorded test"]
-    recorded: Float[np.ndarray, "run recorded test"]
+    recorded: Float[np.ndarray, "run recorded test"] | None
     average: Float[np.ndarray, "recorded test"]
     bounds: tuple[Float[np.ndarray, "run recorded test"], Float[np.ndarray, "run recorded test"]] | None
+    title: str = "predicted, before it was seen"
+    against: str = "average recorded run"
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +97,18 @@ class PageParts:
     missing: Sequence[tuple[str, str]] = ()
     notes: Sequence[str] = ()
     commands: Mapping[str, str] | None = None
+    tabs: Mapping[str, str] = field(default_factory=lambda: dict(TABS))
+    """The parts that are shown, in order, with their names; the first is open."""
+    command: str = "gptfl report"
+    """What made the page."""
+    trust_title: str = "How far to trust it"
+    pairs: Sequence[tuple[str, str]] = ()
+    """Labels and values over the tables of trust."""
+    tables: Sequence[Mapping[str, Any]] = ()
+    """Further tables, as ``page.tables`` makes them."""
+    pictures: Sequence[Mapping[str, str]] = ()
+    """Pictures as addresses of their data, with the words for those who don't see them."""
+    runs_title: str = "Runs that it wasn't fitted to"
 
 
 def script_data(parts: PageParts) -> dict[str, Any]:
@@ -100,7 +126,10 @@ def script_data(parts: PageParts) -> dict[str, Any]:
         "groups": {name: {"values": values, "of": of} for name, (values, of) in groups_of_examples(parts.pool).items()},
         "duplicates": [[one, other] for one, other, _ in parts.duplicates],
         "form": form,
-        "average": {"values": packed(average), "mean": packed(average.mean(axis=1))},
+        "average": {
+            "values": packed(average),
+            "mean": packed(average.mean(axis=1) if parts.tests else average.sum(axis=1)),
+        },
         "influence": None if parts.ranking is None else _influence(parts.ranking),
         "matrix": None if parts.matrix is None else _matrix(parts.matrix),
         "suspects": [_suspect(one, parts) for one in parts.suspects],
@@ -177,7 +206,9 @@ def _held_out(held: HeldOutRuns) -> dict[str, Any]:
         "runs": list(held.names),
         "steps": held.steps.tolist(),
         "predicted": packed(held.predicted),
-        "recorded": packed(held.recorded),
+        "recorded": None if held.recorded is None else packed(held.recorded),
+        "title": held.title,
+        "against": held.against,
         "average": [[None if np.isnan(value) else float(f"{value:.6g}") for value in row] for row in held.average],
         "low": low,
         "high": high,

@@ -14,13 +14,6 @@ from gptfl.report.page.tables import calibration_of, tables_of
 from gptfl.store.outputs import written_whole
 
 SCRIPTS = ("dom.js", "form.js", "charts.js", "explorer.js", "matrix.js", "suspects.js", "trust.js", "main.js")
-TABS = {
-    "explore": "What if",
-    "matrix": "Who moves whom",
-    "suspects": "Suspects",
-    "trust": "Trust",
-    "about": "About",
-}
 
 
 def asset(name: str) -> str:
@@ -61,16 +54,24 @@ def _hash(text: str) -> str:
 def _shown(parts: PageParts) -> dict[str, Any]:
     """What the template reads."""
     comparison, estimator = parts.comparison, parts.estimator or ""
-    noun = f"{len(parts.pool)} training examples, {len(parts.tests)} test examples"
+    counted = ((len(parts.pool), "training examples"), (len(parts.tests), "test examples"))
+    noun = "".join(f"{count} {name}, " for count, name in counted if count)
     by = f", by {estimator}" if estimator else ""
     return {
         "recording": {
             "name": parts.name,
-            "summary": f"{noun}, {parts.metric.name} ({'higher' if parts.metric.higher_is_better else 'lower'} is better){by}",
+            "summary": f"{noun}{parts.metric.name} ({'higher' if parts.metric.higher_is_better else 'lower'} is better){by}",
             "facts": list(parts.facts.items()),
         },
-        "tabs": list(TABS.items()),
-        "commands": dict(parts.commands or {}),
+        "tabs": list(parts.tabs.items()),
+        "tab_names": list(parts.tabs),
+        "first_tab": next(iter(parts.tabs)),
+        "command": parts.command,
+        "trust_title": parts.trust_title,
+        "pairs": list(parts.pairs),
+        "pictures": list(parts.pictures),
+        "runs_title": parts.runs_title,
+        "commands": {"simulate": "", **(parts.commands or {})},
         "has_form": parts.form is not None,
         "form_note": parts.form_note,
         "form_words": _form_words(parts),
@@ -81,7 +82,7 @@ def _shown(parts: PageParts) -> dict[str, Any]:
         "has_suspects": bool(parts.suspects),
         "suspects_words": _suspects_words(parts),
         "verdict": parts.trust,
-        "tables": [] if comparison is None else tables_of(comparison, estimator),
+        "tables": [*([] if comparison is None else tables_of(comparison, estimator)), *parts.tables],
         "calibration": None if comparison is None else calibration_of(comparison, estimator),
         "has_held_out": parts.held_out is not None,
         "verifications": list(parts.verifications),

@@ -9,7 +9,8 @@ class Page {
     );
     for (const one of ["values", "mean"]) data.average[one] = unpacked(data.average[one]).values;
     this.tabs();
-    this.explorer = new Explorer(this);
+    this.explorer = byId("examples") ? new Explorer(this) : null;
+    for (const button of document.querySelectorAll("[data-example]")) button.addEventListener("click", () => this.showExample(Number(button.dataset.example)));
     this.suspects = data.suspects.length ? new Suspects(this) : null;
     this.trust = data.held_out ? new Trust(this) : null;
     this.matrix = null;
@@ -44,7 +45,7 @@ class Page {
   }
 
   showTab(name) {
-    const known = document.querySelector(`[data-tab="${CSS.escape(name)}"]`) ? name : "explore";
+    const known = document.querySelector(`[data-tab="${CSS.escape(name)}"]`) ? name : document.querySelector("[role=tab]").dataset.tab;
     for (const tab of document.querySelectorAll("[role=tab]")) {
       const chosen = tab.dataset.tab === known;
       tab.setAttribute("aria-selected", String(chosen));
@@ -70,7 +71,7 @@ class Page {
 
   // The state in the address: a bit an example, the tests shown, the tab.
   remember() {
-    if (!this.explorer) return;
+    if (!this.explorer) return this.address(new URLSearchParams({ tab: this.tab }));
     const { explorer } = this;
     const bytes = new Uint8Array(Math.ceil(explorer.on.length / 8));
     explorer.on.forEach((one, row) => {
@@ -81,6 +82,10 @@ class Page {
     if (bytes.some((one) => one)) parts.set("off", btoa(String.fromCharCode(...bytes)).replace(/A+=*$/, "").replaceAll("+", "-").replaceAll("/", "_"));
     if (explorer.shown.length) parts.set("tests", explorer.shown.join("."));
     if (this.suspects && this.suspects.dropped().length) parts.set("drop", this.suspects.dropped().join("."));
+    this.address(parts);
+  }
+
+  address(parts) {
     const hash = `#${parts}`;
     if (hash !== location.hash) {
       this.own = hash;
@@ -92,6 +97,7 @@ class Page {
     if (location.hash === this.own) return;
     const parts = new URLSearchParams(location.hash.slice(1));
     const { explorer } = this;
+    if (!explorer) return this.showTab(parts.get("tab") || "");
     const places = (text, count) =>
       (text || "").split(".").filter((one) => /^\d+$/.test(one)).map(Number).filter((one) => one < count);
     try {
@@ -107,7 +113,7 @@ class Page {
     }
     if (this.suspects) this.suspects.set(places(parts.get("drop"), this.data.pool.length));
     explorer.filter();
-    this.showTab(parts.get("tab") || "explore");
+    this.showTab(parts.get("tab") || "");
   }
 }
 
