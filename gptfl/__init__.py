@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from gptfl.api.report import write_report
     from gptfl.api.select import select
     from gptfl.api.select_study import select_study
+    from gptfl.api.serve import serve
     from gptfl.api.simulate import simulate
     from gptfl.api.simulator import Simulator, fit, open_simulator
     from gptfl.api.sweep import sweep
@@ -66,6 +67,7 @@ _WHERE = {
     "save": "report.saving",
     "select": "api.select",
     "select_study": "api.select_study",
+    "serve": "api.serve",
     "simulate": "api.simulate",
     "sweep": "api.sweep",
     "verify": "api.verify",
@@ -100,6 +102,7 @@ __all__ = [
     "save",
     "select",
     "select_study",
+    "serve",
     "simulate",
     "sweep",
     "verify",

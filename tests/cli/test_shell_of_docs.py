@@ -111,6 +111,8 @@ NOT_HERE = {
 """Pages whose commands are run elsewhere, or can't be here."""
 LINES_NOT_HERE = {
     "gptfl rank --estimator tracin-cp --estimator gptfluence --harmful": "of a recording with --gradients, as under Flipped labels",
+    "gptfl serve": "tests/cli/test_serve.py starts and ends it",
+    "gptfl serve --no-comparison --port 8765": "tests/cli/test_serve.py starts and ends it",
     "gptfl simulate --drop worst.csv": "tests/api/test_simulate.py leaves rows out, tests/store/test_id_tables.py reads the table",
     "gptfl verify --drop harmful.csv": "tests/evaluation/test_paired.py trains such pairs",
     "gptfl verify --subset mine.txt --against theirs.txt --orders 6": "tests/evaluation/test_paired.py trains such pairs",

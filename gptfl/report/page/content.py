@@ -67,6 +67,18 @@ class HeldOutRuns:
 
 
 @dataclass(frozen=True, slots=True)
+class RemoteForm:
+    """That a server answers about subsets: the steps of its answers, and how wide intervals are (0: it tells none).
+
+    ``reach`` is in standard deviations to each side. ``bounds`` says whether single test examples have intervals.
+    """
+
+    steps: Int[np.ndarray, " recorded"]
+    reach: float
+    bounds: bool
+
+
+@dataclass(frozen=True, slots=True)
 class PageParts:
     """What there is of a recording to show; None and nothing where it isn't there.
 
@@ -80,7 +92,7 @@ class PageParts:
     pool: tuple[Example, ...]
     tests: tuple[Example, ...]
     estimator: str | None = None
-    form: LinearForm | SummedForm | None = None
+    form: LinearForm | SummedForm | RemoteForm | None = None
     form_note: str = ""
     average: Float[np.ndarray, "recorded test"] | None = None
     ranking: Ranking | None = None
@@ -109,6 +121,8 @@ class PageParts:
     pictures: Sequence[Mapping[str, str]] = ()
     """Pictures as addresses of their data, with the words for those who don't see them."""
     runs_title: str = "Runs that it wasn't fitted to"
+    is_remote: bool = False
+    """Whether the page asks a server for rows, texts, effects and answers, and holds none of them."""
 
 
 def script_data(parts: PageParts) -> dict[str, Any]:
@@ -116,12 +130,22 @@ def script_data(parts: PageParts) -> dict[str, Any]:
     form = None
     if isinstance(parts.form, LinearForm):
         form = linear_json(parts.form, LEVEL)
+    elif isinstance(parts.form, RemoteForm):
+        steps, reach = parts.form.steps.tolist(), parts.form.reach
+        form = {
+            "kind": "remote",
+            "steps": steps,
+            "reach": reach,
+            "bounds": parts.form.bounds,
+            "tests": len(parts.tests),
+        }
     elif parts.form is not None:
         form = summed_json(parts.form)
     average = np.zeros((1, len(parts.tests))) if parts.average is None else parts.average
     return {
         "metric": {"name": parts.metric.name, "higher": parts.metric.higher_is_better},
-        "pool": examples_json(parts.pool),
+        "remote": parts.is_remote,
+        "pool": {"count": len(parts.pool)} if parts.is_remote else examples_json(parts.pool),
         "tests": examples_json(parts.tests),
         "groups": {name: {"values": values, "of": of} for name, (values, of) in groups_of_examples(parts.pool).items()},
         "duplicates": [[one, other] for one, other, _ in parts.duplicates],
@@ -131,7 +155,7 @@ def script_data(parts: PageParts) -> dict[str, Any]:
             "mean": packed(average.mean(axis=1) if parts.tests else average.sum(axis=1)),
         },
         "influence": None if parts.ranking is None else _influence(parts.ranking),
-        "matrix": None if parts.matrix is None else _matrix(parts.matrix),
+        "matrix": None if parts.matrix is None else _matrix(parts.matrix, parts.is_remote),
         "suspects": [_suspect(one, parts) for one in parts.suspects],
         "held_out": None if parts.held_out is None else _held_out(parts.held_out),
         "subsets": [{"name": name, "rows": rows.tolist()} for name, rows in (parts.subsets or {}).items()],
@@ -170,12 +194,20 @@ def _influence(ranking: Ranking) -> dict[str, Any]:
     return {"mean": mean, "order": ranking.order, "verdict": verdict}
 
 
-def _matrix(matrix: InfluenceMatrix) -> dict[str, Any]:
+def _matrix(matrix: InfluenceMatrix, is_remote: bool) -> dict[str, Any]:
     return {
-        "mean": packed(matrix.mean[matrix.rows]),
-        "spread": None if matrix.spread is None else packed(matrix.spread[matrix.rows]),
+        **({"has_spread": matrix.spread is not None} if is_remote else matrix_block(matrix, 0, len(matrix.rows))),
         "rows": matrix.rows.tolist(),
         "columns": matrix.columns.tolist(),
+    }
+
+
+def matrix_block(matrix: InfluenceMatrix, start: int, stop: int) -> dict[str, Any]:
+    """The effects of the rows from ``start`` to ``stop`` in the matrix's own order, on every test example."""
+    rows = matrix.rows[start:stop]
+    return {
+        "mean": packed(matrix.mean[rows]),
+        "spread": None if matrix.spread is None else packed(matrix.spread[rows]),
     }
 
 

@@ -9,11 +9,21 @@ from typing import Any
 from gptfl.core.linear_form import LinearForm
 from gptfl.core.texts import json_text
 from gptfl.core.versions import installed_version
-from gptfl.report.page.content import PageParts, script_data
+from gptfl.report.page.content import PageParts, RemoteForm, script_data
 from gptfl.report.page.tables import calibration_of, tables_of
 from gptfl.store.outputs import written_whole
 
-SCRIPTS = ("dom.js", "form.js", "charts.js", "explorer.js", "matrix.js", "suspects.js", "trust.js", "main.js")
+SCRIPTS = (
+    "dom.js",
+    "form.js",
+    "source.js",
+    "charts.js",
+    "explorer.js",
+    "matrix.js",
+    "suspects.js",
+    "trust.js",
+    "main.js",
+)
 
 
 def asset(name: str) -> str:
@@ -38,6 +48,7 @@ def html_of(parts: PageParts) -> str:
         **_shown(parts),
         scripts=[Markup(one) for one in scripts],
         script_hashes=Markup(" ".join(map(_hash, scripts))),
+        connect=Markup("connect-src 'self'; " if parts.is_remote else ""),
         style=Markup(style),
         style_hashes=Markup(_hash(style)),
         data=Markup(data),
@@ -67,6 +78,7 @@ def _shown(parts: PageParts) -> dict[str, Any]:
         "tab_names": list(parts.tabs),
         "first_tab": next(iter(parts.tabs)),
         "command": parts.command,
+        "is_remote": parts.is_remote,
         "trust_title": parts.trust_title,
         "pairs": list(parts.pairs),
         "pictures": list(parts.pictures),
@@ -94,6 +106,8 @@ def _shown(parts: PageParts) -> dict[str, Any]:
 def _form_words(parts: PageParts) -> str:
     if isinstance(parts.form, LinearForm):
         return "Numbers are those of gptfl simulate --every-order. Intervals of the change are of what the examples do."
+    if isinstance(parts.form, RemoteForm):
+        return f"Every answer is the simulator's own, as gptfl simulate has it. {parts.form_note}".strip()
     return parts.form_note if parts.form is not None else ""
 
 
