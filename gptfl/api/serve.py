@@ -1,6 +1,7 @@
 """Shows the page of a recording in a browser of this machine, and answers what it asks."""
 
 import contextlib
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -125,7 +126,7 @@ class WhatIfAnswers:
 def serve(
     port: int = 0,
     *groups: object,
-    announce: Callable[[str, tuple[str, ...]], None] = lambda url, notes: None,
+    announce: Callable[[str, tuple[str, ...]], None] | None = None,
     progress: Progress = silent,
     **options: Any,
 ) -> int:
@@ -134,7 +135,7 @@ def serve(
     Args:
         port: to listen on, 0 for any that is free.
         groups: options in groups, such as ``gptfl.options.simulation.SimulatorOptions(workspace="study")``.
-        announce: called with the address and the notes, once it is there to be opened.
+        announce: called with the address and the notes, once it is there to be opened; None prints the address.
         progress: called along the way.
         options: those of ``gptfl serve`` (docs/cli.md) by name.
 
@@ -142,8 +143,13 @@ def serve(
     ``ResourceError`` where the port can't be had.
     """
     with page_server(make(ServeOptions, *groups, port=port, **options), progress) as server:
-        announce(server.url, tuple(server.page.parts.notes))
+        (announce or _say)(server.url, tuple(server.page.parts.notes))
         return answer_until_stopped(server)
+
+
+def _say(url: str, notes: tuple[str, ...]) -> None:
+    sys.stdout.write(f"{url}\n")
+    sys.stdout.flush()
 
 
 def answer_until_stopped(server: PageServer) -> int:

@@ -248,7 +248,7 @@ def test_what_cannot_be_shown_is_said_in_one_line(space, tmp_path):
         gptfl.serve(workspace=copy)
 
 
-def test_it_ends_by_ctrl_c(space, monkeypatch):
+def test_it_ends_by_ctrl_c(space, monkeypatch, capsys):
     def interrupted(self):
         raise KeyboardInterrupt
 
@@ -256,3 +256,5 @@ def test_it_ends_by_ctrl_c(space, monkeypatch):
     told = []
     assert gptfl.serve(workspace=space, no_comparison=True, announce=lambda url, notes: told.append(url)) == 0
     assert told[0].startswith("http://127.0.0.1:")
+    gptfl.serve(workspace=space, no_comparison=True)
+    assert capsys.readouterr().out.startswith("http://127.0.0.1:")

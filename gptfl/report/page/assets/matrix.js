@@ -10,17 +10,17 @@ class Matrix {
     this.cell = [0, 0];
     this.canvas = byId("matrix-canvas");
     this.listen();
-    page.source.effects((mean, spread, isWhole) => this.take(mean, spread, isWhole));
+    page.source.effects((mean, spread) => this.take(mean, spread));
     new ResizeObserver(() => this.draw()).observe(this.canvas.parentElement);
   }
 
-  // Effects as far as they are there: at once, or block by block.
-  take(mean, spread, isWhole) {
+  // Once all effects are there, for drawing each block would take longer than fetching it.
+  take(mean, spread) {
     Object.assign(this, { mean, spread });
     const values = Array.from(mean, Math.abs).sort((a, b) => a - b);
     this.most = values[Math.floor(0.98 * (values.length - 1))] || values[values.length - 1] || 1;
     byId("matrix-scale").textContent = `from −${number(this.most, 2)} (harms, orange) to +${number(this.most, 2)} (helps, blue)`;
-    if (isWhole) this.pairs();
+    this.pairs();
     this.draw();
   }
 

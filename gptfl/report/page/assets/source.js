@@ -40,7 +40,7 @@ class EmbeddedSource {
 
   effects(use) {
     const { mean, spread } = this.data.matrix;
-    use(unpacked(mean).values, spread ? unpacked(spread).values : null, true);
+    use(unpacked(mean).values, spread ? unpacked(spread).values : null);
   }
 }
 
@@ -137,8 +137,9 @@ class RemoteSource {
       const block = await this.ask(`matrix?from=${at}&count=${BLOCK}`);
       mean.set(unpacked(block.mean).values, at * width);
       if (spread) spread.set(unpacked(block.spread).values, at * width);
-      use(mean, spread, at + BLOCK >= rows.length);
+      byId("matrix-hover").textContent = `${Math.min(at + BLOCK, rows.length)} of ${rows.length} rows are here`;
     }
+    use(mean, spread);
   }
 }
 
