@@ -8,11 +8,7 @@ import numpy as np
 import pytest
 
 import gptfl
-from gptfl.core import silent
 from gptfl.errors import DataError, UsageError
-from gptfl.influence.closed_form import vectors_of
-from gptfl.influence.kept import correlation
-from gptfl.influence.targets import influence_target
 from gptfl.report.kept import kept_line
 from gptfl.report.ranking import to_csv, to_json
 from tests.api.sides import POOL, write
@@ -51,24 +47,6 @@ def test_the_other_side_is_what_a_ranking_on_it_alone_says(space):
     assert {line.split(",")[2] for line in lines} == known
     same = gptfl.open_simulator(workspace=space).influence(on=on, keep=keep).rankings[0]
     np.testing.assert_array_equal(same.kept.both, kept.both)
-
-
-def test_the_correlation_is_that_of_the_difference_of_both_sides(space):
-    """From the variance of the difference, where the function takes that of the mean."""
-    source = gptfl.open_simulator(workspace=space).opened
-    dynamics = source.recording.dynamics
-    sides = tuple(influence_target(one, dynamics) for one in groups(space))
-    rows = np.zeros((3, len(dynamics.test)))
-    rows[0, sides[0].tests] = 1 / len(sides[0].tests)
-    rows[1, sides[1].tests] = 1 / len(sides[1].tests)
-    rows[2] = rows[0] - rows[1]
-    with vectors_of(source, None) as vectors:
-        _, spread = source.named.estimator.influence_of(source.scope.pool_seen, vectors.rows(0, POOL), rows)
-    one, other, apart = spread.T
-    truth = (one**2 + other**2 - apart**2) / (2 * one * other)
-    # With spreads far above what the average row's worth adds, the correlation is the rows' own.
-    found = correlation(source, sides, (np.full(POOL, 1e3), np.full(POOL, 1e3)), None, silent)
-    np.testing.assert_allclose(found, truth, atol=1e-4)
 
 
 @pytest.mark.parametrize(

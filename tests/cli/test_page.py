@@ -6,6 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from gptfl.cli.page import page_target
+from gptfl.options.base import make
+from gptfl.options.influence import RankOptions
 from tests.api.sides import write
 from tests.cli.test_errors import refuses
 
@@ -46,6 +49,10 @@ def test_a_page_that_cannot_be_is_refused_before_any_work(
     refuses(gptfl(*call(name, space), "--html", str(mine)), 3, "--html", "is not overwritten")
     refuses(gptfl(*call(name, space), "--html", "page.pdf"), 2, "--html page.pdf is not an .html file")
     assert not list(space.glob("*.html"))
+
+
+def test_without_the_option_there_is_no_page() -> None:
+    assert page_target(make(RankOptions)) is None
 
 
 def test_several_results_have_no_page(gptfl: Callable, space: Path, tmp_path: Path) -> None:

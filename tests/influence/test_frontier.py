@@ -1,14 +1,9 @@
-"""The frontier of two sides, and mixtures: mathematics against plain loops."""
-
-from itertools import product
+"""The frontier of two sides: what is left out, against a plain loop, and what is held against what."""
 
 import numpy as np
-import pytest
 
-from gptfl.core.curriculum import generator
-from gptfl.influence.frontier import undominated
-from gptfl.influence.mixture import draw
-from gptfl.influence.mixture_search import best_counts, proportional
+from gptfl.influence.frontier import target_rows, undominated
+from gptfl.influence.targets import InfluenceTarget
 
 
 def test_what_another_pair_beats_on_both_sides_is_left_out():
@@ -25,41 +20,13 @@ def test_what_another_pair_beats_on_both_sides_is_left_out():
     assert len(found) == len(set(found))
 
 
-def test_a_share_of_the_pool_is_rounded_by_largest_remainders():
-    assert proportional(np.array([10, 20, 70]), 10, 10).tolist() == [1, 2, 7]
-    assert proportional(np.array([3, 3, 3]), 4, 4).tolist() == [2, 1, 1]
-    # What has no room goes to the others.
-    assert proportional(np.array([2, 2, 96]), 10, 6).tolist() == [2, 2, 6]
-    assert proportional(np.array([1, 99]), 100, 100).tolist() == [1, 99]
+class Source:
+    """A simulator as far as ``target_rows`` knows it."""
+
+    class scope:
+        test = (None,) * 4
 
 
-class Bowl:
-    """A concave objective: the nearer to a point the better."""
-
-    def __init__(self, goal):
-        self.goal = np.array(goal)
-
-    def __call__(self, counts):
-        shares = counts / counts.sum(axis=1, keepdims=True)
-        return -((shares - self.goal) ** 2).sum(axis=1)
-
-
-@pytest.mark.parametrize("goal", [(0.5, 0.3, 0.2), (1.0, 0.0, 0.0), (0.05, 0.05, 0.9)])
-@pytest.mark.parametrize("room", [(12, 12, 12), (4, 9, 6)])
-def test_moves_of_rows_find_the_best_of_all_counts(goal, room):
-    size, objective = 12, Bowl(goal)
-    every = [one for one in product(*(range(most + 1) for most in room)) if sum(one) == size]
-    truth = max(objective(np.array(every)))
-    found = best_counts(objective, proportional(np.array([20, 20, 20]), size, 4), np.array(room))
-    assert found.sum() == size
-    assert (found <= room).all()
-    assert objective(found[None])[0] == pytest.approx(truth, abs=1e-12)
-
-
-def test_rows_are_drawn_without_replacement_as_many_as_asked():
-    groups = [np.array([0, 2, 4]), np.array([1, 3, 5, 7])]
-    one, again, other = (draw(groups, np.array([2, 3]), generator(5, 1, number)) for number in (0, 0, 1))
-    assert one.tolist() == again.tolist()
-    assert one.tolist() != other.tolist()
-    assert len(set(one.tolist())) == 5
-    assert sum(place % 2 == 0 for place in one.tolist()) == 2
+def test_targets_are_means_over_their_test_examples():
+    rows = target_rows(Source, [InfluenceTarget("a", np.array([1])), InfluenceTarget("b", np.array([0, 2, 3]))])
+    np.testing.assert_allclose(rows, [[0, 1, 0, 0], [1 / 3, 0, 1 / 3, 1 / 3]])

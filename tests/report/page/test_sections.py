@@ -8,6 +8,7 @@ import pytest
 import gptfl
 from gptfl.errors import DataError, UsageError
 from gptfl.report.page.arrays import packed
+from gptfl.report.page.sections import check_page, section_of, write_section
 from tests.report.page.test_render import Scripts
 
 
@@ -80,6 +81,17 @@ def test_a_trajectory_with_nothing_known_is_a_gap(results, tmp_path):
     reference = replace(one.reference, values=np.full_like(one.reference.values, np.nan))
     found = Scripts(texts(gptfl.save(replace(one, reference=reference), tmp_path / "x.html"))).data
     assert found["held_out"]["average"][0][0] is None
+
+
+def test_a_ranking_shows_the_rows_asked_for_and_what_made_it(results, tmp_path):
+    write_section(results["ranking"], tmp_path / "x.html", "gptfl rank --top 3", top=3, reverse=True)
+    text = texts(tmp_path / "x.html")
+    order = results["ranking"].rankings[0].order[::-1]
+    assert [one["id"] for one in Scripts(text).data["pool"]] == [results["ranking"].pool[one].id for one in order[:3]]
+    assert "Made by <code>gptfl rank --top 3</code>" in text
+    assert section_of(results["ranking"]).tabs == {"trust": "Ranking", "about": "About"}
+    with pytest.raises(UsageError, match=r"--html x\.txt is not an \.html file"):
+        check_page(tmp_path.joinpath("x.txt").relative_to(tmp_path), "--html")
 
 
 def test_what_is_no_page_or_not_its_own_is_refused(results, tmp_path):
