@@ -14,11 +14,15 @@ from gptfl.core import Example, MetricInfo
 from gptfl.core.texts import written_id
 from gptfl.errors import GptflError, UsageError
 from gptfl.evaluation.verification import Verification
+from gptfl.influence.frontier import Frontier
+from gptfl.influence.mixture import MixtureSelection
 from gptfl.influence.ranking import Ranking, RankResult
 from gptfl.report import display
 from gptfl.report.calibration import percent
+from gptfl.report.frontier import frontier_words
 from gptfl.report.groups import group_table
 from gptfl.report.kept import kept_line
+from gptfl.report.mixture import better_words
 from gptfl.report.page.content import LEVEL, HeldOutRuns, PageParts
 from gptfl.report.page.render import write_page
 from gptfl.report.page.tables import plain_table
@@ -36,6 +40,15 @@ SUFFIXES = (".html", ".htm")
 MOST_ROWS = 1000
 """A page has so many rows of a ranking, unless told otherwise."""
 NOTHING = MetricInfo("", higher_is_better=True)
+TITLES = {
+    "Frontier": "Two sides",
+    "MixtureSelection": "Mixture",
+    "RelabelStudy": "Relabelling",
+    "RunsSweep": "Learning curve",
+    "SelectionStudy": "Selecting, trained",
+    "SubsetSimulations": "Subsets",
+}
+"""What results are called that have no section of their own; others by their class."""
 
 
 def check_page(path: Path, flag: str) -> None:
@@ -77,12 +90,24 @@ def section_of(result: object) -> PageParts:
     """What the page of a result holds: its tables, and its picture where it has one."""
     tables = display.tables_of(result)
     known: Any = result
-    name = type(result).__name__
+    name = TITLES.get(type(result).__name__, type(result).__name__)
     recording = getattr(known, "recording", getattr(known, "estimator", name))
     parts = _parts(str(recording), getattr(known, "metric", NOTHING), name, known)
     titles = [str(table.title) if table.title is not None else name for table in tables]
     made = [plain_table(table, title) for table, title in zip(tables, titles, strict=True)]
-    return replace(parts, tables=made, pictures=_pictures(result, name))
+    return replace(parts, pairs=_words(result), tables=made, pictures=_pictures(result, name))
+
+
+def _words(result: object) -> list[tuple[str, str]]:
+    """What is said of a choice between two sides, or of shares."""
+    if isinstance(result, Frontier):
+        sides = [("gain", result.subject), ("retained", result.kept)]
+        return [*sides, ("verdict", frontier_words(result))]
+    if isinstance(result, MixtureSelection):
+        known = {"predicted": result.predicted, "with the pool's shares": result.predicted_usual}
+        means = [(name, f"{value:.4g} ({result.metric.name} at step {result.step})") for name, value in known.items()]
+        return [*means, ("verdict", better_words(result))]
+    return []
 
 
 @section_of.register(Comparison)
@@ -192,6 +217,8 @@ def ranking_parts(result: RankResult, top: int, reverse: bool, only: str | None)
     tables, words = [], []
     for one in result.rankings:
         title = f"Influence on {result.subject}, by {one.label} (--how {one.how})"
+        if result.signs is not None:
+            title = f"The most suspicious rows first, by {one.label}"
         made, about = _ranking_table(result, one, title, (top, reverse, only), known)
         tables.append(made)
         words += about
