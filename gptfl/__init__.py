@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from gptfl.api.report import write_report
     from gptfl.api.select import select
     from gptfl.api.select_study import select_study
+    from gptfl.api.serve import serve
     from gptfl.api.simulate import simulate
     from gptfl.api.simulator import Simulator, fit, open_simulator
     from gptfl.api.sweep import sweep
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
     from gptfl.recorder.recorder import Recorder
     from gptfl.recording.inspect import inspect
     from gptfl.recording.inspect_data import inspect_data
-    from gptfl.report.display import plot, save
+    from gptfl.report.saving import plot, save
 
 _WHERE = {
     "GptflCallback": "recorder.callback",
@@ -59,13 +60,14 @@ _WHERE = {
     "learning_curve": "api.learning_curve",
     "open_recording": "api.recording",
     "open_simulator": "api.simulator",
-    "plot": "report.display",
+    "plot": "report.saving",
     "rank": "api.rank",
     "read_recipe": "options.recipe",
     "relabel_study": "api.relabel_study",
-    "save": "report.display",
+    "save": "report.saving",
     "select": "api.select",
     "select_study": "api.select_study",
+    "serve": "api.serve",
     "simulate": "api.simulate",
     "sweep": "api.sweep",
     "verify": "api.verify",
@@ -100,6 +102,7 @@ __all__ = [
     "save",
     "select",
     "select_study",
+    "serve",
     "simulate",
     "sweep",
     "verify",

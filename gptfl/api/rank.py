@@ -10,12 +10,12 @@ from gptfl.api.writing import is_named, picture_at
 from gptfl.core import Progress, TokenSketches, silent, user_path
 from gptfl.errors import DataError
 from gptfl.influence.cleaning import CLEANING, check_purpose, field_of, rank_for_cleaning
-from gptfl.influence.rank import InfluenceRequest, open_sources, rank_by
+from gptfl.influence.rank import InfluenceRequest, kept_of, open_sources, rank_by
 from gptfl.influence.ranking import RankResult
 from gptfl.influence.self_influence import measure_initial_metrics
 from gptfl.influence.targets import InfluenceTarget, check_how, influence_target
 from gptfl.influence.tokens import check_token_request, sketch_again, token_influence
-from gptfl.influence.verdicts import check_verdict
+from gptfl.influence.verdicts import BOTH_SIDES, check_verdict
 from gptfl.options.base import make
 from gptfl.options.common import Picture
 from gptfl.options.defaults import FEW_RUNS
@@ -56,7 +56,7 @@ def rank_with(
     """``rank`` with all options in one object; ``sketched`` are the tokens' gradients, where they are known already."""
     influence, figure = options.influence, options.figure
     check_how(influence.how)
-    check_verdict(options.only)
+    check_verdict(options.only, options.keep is not None)
     check_purpose(options.purpose, options.by)
     if options.output is not None:
         check_table(Path(options.output))
@@ -65,6 +65,7 @@ def rank_with(
     first = sources[0]
     recording = first.recording
     subject = influence_target(influence.on, recording.dynamics)
+    keep = kept_of(options, subject, recording.dynamics)
     test = check_token_request(subject, len(sources)) if options.tokens else None
     flipped = flipped_of(recording.dynamics.pool)
     picture = _picture(figure, first, subject, bool(flipped.any()))
@@ -75,7 +76,16 @@ def rank_with(
         sketched = sketch_again(recording, test, options.model, influence.data, progress)
     by = field_of(options.purpose, options.by, recording.dynamics.pool)
     request = InfluenceRequest(
-        subject, influence.how, own, options.inputs.features, influence.orders, options.seed, options.fdr, True, by
+        subject,
+        influence.how,
+        own,
+        options.inputs.features,
+        influence.orders,
+        options.seed,
+        options.fdr,
+        True,
+        keep,
+        by,
     )
     result = (rank_for_cleaning if options.purpose == CLEANING else rank_by)(sources, request, progress)
     _check_only(options.only, result)
@@ -95,7 +105,7 @@ def rank_with(
 
 def _check_only(only: str | None, result: RankResult) -> None:
     for ranking in result.rankings if only is not None else ():
-        if ranking.verdicts is None:
+        if ranking.verdicts is None or (only == BOTH_SIDES and (ranking.kept is None or ranking.kept.known is None)):
             raise DataError(
                 f"--only {only}: {ranking.label} has no verdicts (--how {ranking.how})",
                 f"leave out --only, or use --how remove and an estimator such as {FEW_RUNS}",

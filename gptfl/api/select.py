@@ -4,16 +4,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from gptfl.api.writing import is_named, picture_at
 from gptfl.core import Progress, silent, user_path
 from gptfl.errors import UsageError
-from gptfl.influence.greedy import SelectionSpec
-from gptfl.influence.select import select_from
-from gptfl.influence.selection import Selection, spec_of, target_of
-from gptfl.influence.targets import InfluenceTarget, check_how
+from gptfl.influence.choices import Choice, choose
+from gptfl.influence.selection import Selection
 from gptfl.options.base import make
 from gptfl.options.influence import SelectOptions
 from gptfl.options.signature import takes
-from gptfl.report.selection import write_ids
+from gptfl.report.choices import Chosen, draw_chosen, write_chosen_ids
 from gptfl.simulation.simulator import FittedSimulator, open_fitted
 from gptfl.store.outputs import ResultWriter, check_plain_target
 from gptfl.store.workspace import safe_name
@@ -22,7 +21,7 @@ from gptfl.store.workspace import safe_name
 @takes(SelectOptions)
 def select(
     size: int, simulator: str | Path | None = None, *groups: object, progress: Progress = silent, **options: Any
-) -> Selection:
+) -> Chosen:
     """Choose ``size`` training examples with the best predicted effect on the metric of some test examples.
 
     The examples of greatest influence are chosen first, as if effects added up (see ``select_greedily``). Then they are
@@ -31,12 +30,17 @@ def select(
     result tells what the simulator predicts for training on all of them by the recording's recipe, the mean over
     ``orders`` random orders.
 
+    With ``keep``, the test examples that must not get worse, the result is a ``Frontier``: subsets for several weights of
+    both sides, of which none is better than another for both. With ``by`` it is a ``MixtureSelection``: how many rows of each group,
+    drawn at random. The ids written are those of one point, or of one draw.
+
     Args:
         size: how many.
         simulator: its file, by default the one made last.
         groups: options in groups, such as ``gptfl.options.common.InputOptions(workspace="study")``.
         progress: called along the way.
-        options: those of ``gptfl select`` (docs/cli.md) by name; ``on`` may be a sequence of test ids.
+        options: those of ``gptfl select`` (docs/cli.md) by name; ``on`` and ``keep`` may be sequences of
+            test ids.
 
     Raises ``TypeError`` for a name that is no option, ``UsageError`` for options that make no sense, and ``DataError``
     where files are missing or don't belong together, or the estimator can't tell what is asked.
@@ -45,41 +49,54 @@ def select(
     return select_with(all_options, progress=progress)
 
 
-def select_with(options: SelectOptions, *, progress: Progress = silent) -> Selection:
+def select_with(options: SelectOptions, *, progress: Progress = silent) -> Chosen:
     """``select`` with all options in one object."""
-    selection_options, inputs = options.selection, options.inputs
-    check_how(selection_options.how)
+    selection, inputs = options.selection, options.inputs
     source = open_fitted(
-        selection_options.simulator,
+        selection.simulator,
         inputs.dynamics,
         inputs.workspace,
-        selection_options.estimator,
-        selection_options.metric,
+        selection.estimator,
+        selection.metric,
         inputs.features,
     )
-    spec = spec_of(options, source)
-    subject = target_of(selection_options.on, source, spec)
-    target = _target(source, subject, spec, options.output)
-    selection = select_from(
-        source,
-        subject,
-        spec=spec,
-        how=selection_options.how,
-        features=inputs.features,
-        orders=selection_options.orders,
-        seed=options.seed,
-        progress=progress,
-    )
-    writer = ResultWriter(replace(selection, output=target))
-    writer.write("output", lambda known: write_ids(known, target))
-    return writer.finish()
+    choice = Choice.of(options, source)
+    target, picture = _target(source, choice), _picture(source, choice)
+    found = choose(source, choice, inputs.features, progress)
+    if isinstance(found, Selection):
+        writer: ResultWriter[Any] = ResultWriter(replace(found, output=target))
+    else:
+        writer = ResultWriter(replace(found, output=target, figure=picture))
+        if picture is not None:
+            writer.draw("figure", lambda known: draw_chosen(known, picture), required=is_named(options.figure))
+    writer.write("output", lambda known: write_chosen_ids(known, target))
+    result: Chosen = writer.finish()
+    return result
 
 
-def _target(source: FittedSimulator, subject: InfluenceTarget, spec: SelectionSpec, output: str | Path | None) -> Path:
-    name = f"{source.recording.stem}.{source.found.estimator}.{source.metric.name}.{safe_name(subject.name)}"
-    own = source.recording.workspace.root / f"{name}.{spec.size}.ids.txt"
+def _name(source: FittedSimulator, choice: Choice) -> str:
+    """How its files are called in the workspace."""
+    about = f"{source.recording.stem}.{source.found.estimator}.{source.metric.name}.{safe_name(choice.subject.name)}"
+    return f"{about}.{safe_name(choice.kind)}.{choice.spec.size}" if choice.kind else f"{about}.{choice.spec.size}"
+
+
+def _target(source: FittedSimulator, choice: Choice) -> Path:
+    output = choice.options.output
+    own = source.recording.workspace.root / f"{_name(source, choice)}.ids.txt"
     path = own if output is None else user_path(output)
     if path.suffix.lower() != ".txt":
         raise UsageError(f"--output {path} is not a .txt file", "end it in .txt")
     check_plain_target(path, "--output")
     return path
+
+
+def _picture(source: FittedSimulator, choice: Choice) -> Path | None:
+    figure = choice.options.figure
+    if not choice.kind:
+        if is_named(figure):
+            raise UsageError(
+                f"--figure {figure}: a subset has no picture",
+                "leave it out, or ask for two sides (--keep) or shares (--by)",
+            )
+        return None
+    return picture_at(figure, source.recording.workspace.root / f"{_name(source, choice)}.png")

@@ -28,6 +28,8 @@ from gptfl.simulation.simulate import answered, request_of
 from gptfl.simulation.simulator import FittedSimulator, check_fits, open_fitted
 
 if TYPE_CHECKING:
+    from gptfl.influence.frontier import Frontier
+    from gptfl.influence.mixture import MixtureSelection
     from gptfl.recording.cost import Announce
 
 
@@ -36,9 +38,9 @@ _NOT_OF_MANY = all_but(SimulateOptions, *_OF_A_SUBSET)
 _NOT_OF_A_RUN = all_but(
     SimulateOptions, *_OF_A_SUBSET, "every_order", "subset", "drop", "curriculum", "against", "observe"
 )
-_NOT_OF_INFLUENCE = all_but(RankOptions, "on", "how", "orders", "seed", "fdr", "purpose", "by")
+_NOT_OF_INFLUENCE = all_but(RankOptions, "on", "how", "orders", "seed", "fdr", "purpose", "by", "keep")
 _SELECTED = ("size", "among", "on", "how", "orders", "max_share_per_class", "diversity", "cautious", "search", "seed")
-_NOT_OF_SELECTION = all_but(SelectOptions, *_SELECTED)
+_NOT_OF_SELECTION = all_but(SelectOptions, *_SELECTED, "keep", "frontier", "point", "by")
 _NOT_OF_VERIFICATION = {"simulator", "dynamics", "features", "workspace", *shell_names(VerifyOptions)}
 """The options of commands that a simulator's methods don't take: it knows its files, and most write none."""
 
@@ -182,7 +184,7 @@ class Simulator:
         Raises as ``gptfl.rank`` does.
         """
         from gptfl.influence.cleaning import CLEANING, check_purpose, field_of, rank_for_cleaning
-        from gptfl.influence.rank import InfluenceRequest, rank_by
+        from gptfl.influence.rank import InfluenceRequest, kept_of, rank_by
         from gptfl.influence.targets import check_how, influence_target
 
         all_options = assemble(RankOptions, groups, {"on": on, "how": how, **options}, "influence", _NOT_OF_INFLUENCE)
@@ -190,15 +192,27 @@ class Simulator:
         check_how(influence.how)
         check_purpose(all_options.purpose, all_options.by)
         subject = influence_target(influence.on, self.opened.recording.dynamics)
+        keep = kept_of(all_options, subject, self.opened.recording.dynamics)
         by = field_of(all_options.purpose, all_options.by, self.opened.recording.dynamics.pool)
         request = InfluenceRequest(
-            subject, influence.how, None, self._where[2], influence.orders, all_options.seed, all_options.fdr, True, by
+            subject,
+            influence.how,
+            None,
+            self._where[2],
+            influence.orders,
+            all_options.seed,
+            all_options.fdr,
+            True,
+            keep,
+            by,
         )
         made = rank_for_cleaning if all_options.purpose == CLEANING else rank_by
         return made([self.opened], request, progress)
 
     @takes(SelectOptions, _NOT_OF_SELECTION)
-    def select(self, size: int, *groups: object, progress: Progress = silent, **options: Any) -> Selection:
+    def select(
+        self, size: int, *groups: object, progress: Progress = silent, **options: Any
+    ) -> "Selection | Frontier | MixtureSelection":
         """Choose ``size`` training examples with the best predicted effect; writes nothing.
 
         Args:
@@ -210,25 +224,10 @@ class Simulator:
 
         Raises as ``gptfl.select`` does.
         """
-        from gptfl.influence.select import select_from
-        from gptfl.influence.selection import spec_of, target_of
-        from gptfl.influence.targets import check_how
+        from gptfl.influence.choices import Choice, choose
 
         made = assemble(SelectOptions, groups, {"size": size, **options}, "select", _NOT_OF_SELECTION)
-        selection = made.selection
-        check_how(selection.how)
-        spec = spec_of(made, self.opened)
-        subject = target_of(selection.on, self.opened, spec)
-        return select_from(
-            self.opened,
-            subject,
-            spec=spec,
-            how=selection.how,
-            features=self._where[2],
-            orders=selection.orders,
-            seed=made.seed,
-            progress=progress,
-        )
+        return choose(self.opened, Choice.of(made, self.opened), self._where[2], progress)
 
     @takes(VerifyOptions, _NOT_OF_VERIFICATION)
     def verify(

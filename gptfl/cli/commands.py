@@ -22,6 +22,7 @@ COMMANDS: Mapping[str, str] = {
     "learning-curve": "Predict the same held-out runs after fits to few and to many others, to see how many recorded runs it takes.",
     "rank": "Order the training examples by influence; positive makes the metric better.",
     "report": "Make one HTML page of a recording and its simulator: what-if switches, influences, suspects and trust.",
+    "serve": "Show the page of gptfl report in a browser of this machine, for pools too large for a file.",
     "attribute": "Tell which examples of a finished fine-tuning helped and which hurt, from its checkpoints.",
     "relabel-study": "Retrain after correcting the labels that a ranking checks first, beside random and perfect order.",
     "select": "Select the training examples that are predicted to be best to train on for some test examples.",

@@ -2,6 +2,7 @@
 
 from gptfl.cli import console
 from gptfl.cli.adapter import with_options
+from gptfl.cli.page import page_target, write_result_page
 from gptfl.cli.picture import pictured
 from gptfl.cli.sweeping import check_runs_only, run_sweep
 from gptfl.cli.tables import show_table
@@ -24,9 +25,13 @@ def command(options: CompareOptions) -> None:
     table = options.table
     if table.as_json + table.as_csv + table.as_latex > 1:
         raise UsageError("--json, --csv and --latex were given together", "choose one")
-    options = pictured(options)
+    options, page = pictured(options), page_target(options)
     console.warn_of_problems()
     if options.sweep.sweep:
+        if page is not None:
+            raise UsageError(
+                f"--html {options.html} is of one comparison, and --sweep makes several", "leave out one of both"
+            )
         run_sweep(options)
         return
     check_runs_only(options.sweep, False)
@@ -37,6 +42,7 @@ def command(options: CompareOptions) -> None:
             for text in footnotes(result):
                 console.note(text)
             console.say(render(result).rstrip())
+            write_result_page(result, options, "compare", page, True)
             console.show_unkept(result.unkept, error)
             return
     show_table(rich_table(result))
@@ -44,5 +50,6 @@ def command(options: CompareOptions) -> None:
         if extra is not None:
             show_table(extra)
     console.say_paths(picture=result.figure)
+    write_result_page(result, options, "compare", page, False)
     console.say("next: gptfl simulate --subset ids.txt, or gptfl select --size N (after gptfl fit)")
     console.show_unkept(result.unkept, error)

@@ -56,6 +56,11 @@ def say(text: str = "") -> None:
     sys.stdout.write(harmless(text, kept="\t\n") + "\n")
 
 
+def flush() -> None:
+    """Send on what was printed, for whoever reads it from a pipe while the command goes on."""
+    sys.stdout.flush()
+
+
 def plain(text: str) -> Text:
     """Text for a table cell, in which brackets are not read as markup."""
     return Text(text)

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 from gptfl.cli import console
 from gptfl.cli.adapter import with_options
+from gptfl.cli.page import page_target, write_result_page
 from gptfl.cli.picture import pictured
 from gptfl.cli.tables import show_table
 from gptfl.errors import UsageError
@@ -30,17 +31,20 @@ def command(options: RankOptions) -> None:
 
     if options.as_csv and options.as_json:
         raise UsageError("--csv and --json were given together", "choose one")
-    options = pictured(options)
+    options, page = pictured(options), page_target(options)
     console.warn_of_problems()
     with console.progress_bar() as progress:
         result, error = console.outcome(rank_with, options, progress=progress)
     for text in result.notes:
         console.note(text)
     top = options.top
+    which = {"top": top, "reverse": options.reverse, "only": options.only}
     if options.as_csv or options.as_json:
         console.say((to_csv if options.as_csv else to_json)(result, top, options.reverse, options.only).rstrip("\n"))
+        write_result_page(result, options, "rank", page, True, **which)
     else:
         show(result, TOP if top is None else top, options.reverse, options.only)
+        write_result_page(result, options, "rank", page, False, **which)
         flips = result.flipped is not None and not result.imported
         console.say(f"next: {'gptfl relabel-study' if flips else 'gptfl select --size N'}")
     console.show_unkept(result.unkept, error)
@@ -56,6 +60,7 @@ def show(result: "RankResult", top: int, reverse: bool, only: str | None = None)
         only: the verdict of those to print; None for any.
     """
     from gptfl.report.groups import group_table
+    from gptfl.report.kept import kept_line
     from gptfl.report.ranking import detection_table, rich_table, token_table
     from gptfl.report.verdicts import verdict_line
 
@@ -80,6 +85,8 @@ def show(result: "RankResult", top: int, reverse: bool, only: str | None = None)
         show_table(rich_table(result, ranking, top, reverse, only))
         if ranking.verdicts is not None:
             console.say(verdict_line(ranking.verdicts))
+        if ranking.kept is not None:
+            console.say(f"Retained: {ranking.kept.subject}. {kept_line(ranking)}")
     if result.tokens is not None:
         console.say("Influence on each token of its target, to first order; their mean is the whole example's")
         show_table(token_table(result, result.tokens))

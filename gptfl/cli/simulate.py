@@ -10,6 +10,7 @@ from gptfl.cli import console
 from gptfl.cli.adapter import with_options
 from gptfl.cli.drawing import DrawingProcess
 from gptfl.cli.loading import uncollected
+from gptfl.cli.page import page_target, write_result_page
 from gptfl.cli.picture import pictured
 from gptfl.cli.tables import show_table
 from gptfl.errors import UsageError
@@ -32,7 +33,7 @@ def command(options: SimulateOptions) -> None:
     if len(options.run.subset) > 1:
         _many(options)
         return
-    options = pictured(options)
+    options, page = pictured(options), page_target(options)
     beside = DrawingProcess.start() if not options.no_picture and DrawingProcess.is_possible() else None
     with uncollected():
         from gptfl.api.simulate import simulate_with
@@ -48,6 +49,8 @@ def command(options: SimulateOptions) -> None:
         console.say_json(to_dict(result))
     else:
         show(result)
+    write_result_page(result, options, "simulate", page, options.as_json)
+    if not options.as_json:
         console.say(f"next: {_next(options, result.imported or options.new.new_train is not None)}")
     console.show_unkept(result.unkept, error)
 
@@ -68,6 +71,7 @@ def _many(options: SimulateOptions) -> None:
         "--new-test": options.new.new_test,
         "--output": options.output,
         "--figure": options.figure,
+        "--html": options.html,
         "--every-order": run.every_order or None,
     }
     for flag, value in others.items():

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 from gptfl.cli import console
 from gptfl.cli.adapter import with_options
+from gptfl.cli.page import page_target, write_result_page
 from gptfl.cli.picture import pictured
 from gptfl.cli.plan import announce_trainings
 from gptfl.cli.tables import show_table
@@ -25,7 +26,7 @@ def command(options: VerifyOptions) -> None:
     """
     from gptfl.api.verify import verify_with
 
-    options = pictured(options)
+    options, page = pictured(options), page_target(options)
     console.warn_of_problems()
     quiet = options.as_json and not options.dry_run
     with console.progress_bar() as progress:
@@ -36,6 +37,7 @@ def command(options: VerifyOptions) -> None:
     for text in found.notes:
         console.note(text)
     show(found, options.as_json)
+    write_result_page(found, options, "verify", page, options.as_json)
     if not options.as_json:
         console.say("next: gptfl rank")
     console.show_unkept(found.unkept, error)

@@ -27,6 +27,7 @@ class Stream(IntEnum):
     RANDOM_SUBSETS = 32
     SWAPS = 33
     STARTS = 34
+    MIXTURES = 35
     FORECAST_ORDER = 41
 
 

@@ -106,6 +106,28 @@ class FormIntervals:
 
 
 @dataclass(frozen=True, slots=True)
+class FormTargets:
+    """Weighted means of test examples whose changes are told together, at the last step and in the metric's units.
+
+    ``weights`` says what each test example counts. ``spread``, ``known`` and ``moved`` are as in ``FormVariance`` and
+    ``FormBreadth``, for each two of the targets; ``moved`` keeps its sign.
+    """
+
+    weights: Float[np.ndarray, "target test"]
+    spread: Float[np.ndarray, "target target"]
+    known: Float[np.ndarray, "row target target"]
+    moved: Float[np.ndarray, " target"]
+
+
+@dataclass(frozen=True, slots=True)
+class JointChange:
+    """What several weighted means of test examples change by, with the covariance of what the examples do to them."""
+
+    mean: Float[np.ndarray, " target"]
+    covariance: Float[np.ndarray, "target target"]
+
+
+@dataclass(frozen=True, slots=True)
 class LinearPrediction:
     """What training on a subset would give, in the mean over all orders.
 
@@ -141,6 +163,7 @@ class LinearForm:
     breadth: FormBreadth
     intervals: FormIntervals
     trials: int = 0
+    targets: FormTargets | None = None
 
     def predict(self, members: Int[np.ndarray, " subset"]) -> LinearPrediction:
         """What training on these different members of the pool would give. Raises ``ValueError`` for none."""
@@ -188,8 +211,71 @@ class LinearForm:
         spread = np.sqrt(left[-1, tests] * self.intervals.scale**2 + beside**2)
         return ends[0] - ends[1], float(spread)
 
+    def joint_change(
+        self, members: Int[np.ndarray, " subset"], others: Int[np.ndarray, " other"] | None = None
+    ) -> JointChange:
+        """What training on ``members`` changes of each of ``targets`` at the last step, all told together.
+
+        Args:
+            members: places in the pool.
+            others: those of the subset that it is held against; None for the average recorded run.
+
+        In the metric's units, and of what the examples do alone, as ``difference``. Raises ``ValueError`` for an empty
+        subset and for a form without ``targets``.
+        """
+        if self.targets is None:
+            raise ValueError("the form has no targets")
+        if not len(members) or (others is not None and not len(others)):
+            raise ValueError("the subset is empty")
+        shares, apart = self._shares(members), self.breadth.apart(self.recipe, len(members))[-1]
+        than = self.average[-1]
+        if others is not None:
+            than = self.ends(others)
+            shares = shares - self._shares(others)
+            apart -= self.breadth.apart(self.recipe, len(others))[-1]
+        return JointChange(
+            self.targets.weights @ (self.ends(members) - than), self.joint_covariance(shares, abs(float(apart)))
+        )
+
+    def joint_covariance(self, shares: Float[np.ndarray, " pool"], apart: float) -> Float[np.ndarray, "target target"]:
+        """The covariance of what moves a run by these shares of the rows does to each two of ``targets``.
+
+        ``apart`` is the difference of how far the example numbers lie outside of the recorded ones. Raises ``ValueError``
+        for a form without ``targets``.
+        """
+        if self.targets is None:
+            raise ValueError("the form has no targets")
+        variance, targets = self.variance, self.targets
+        place = shares @ variance.factors
+        distance = max(float(place @ variance.quadratic[-1] @ place + shares**2 @ variance.squares[:, -1]), 0.0)
+        along = (variance.rows[-1] @ (shares @ self.factors)) ** 2
+        left = distance * targets.spread - np.tensordot(along, targets.known, 1)
+        beside = self.breadth.share * apart * targets.moved
+        return np.asarray(_covariance(left) * self.intervals.scale**2 + np.outer(beside, beside))
+
+    def ends(self, members: Int[np.ndarray, " subset"]) -> Float[np.ndarray, " test"]:
+        """The metric of each test example at the last step, as ``predict`` has it."""
+        state = self.factors[members].sum(axis=0) / float(self.weights[members].sum())
+        return np.asarray(self.ends_of(state[None])[0])
+
+    def ends_of(self, states: Float[np.ndarray, "subset k"]) -> Float[np.ndarray, "subset test"]:
+        """The same of several states at once."""
+        even = self.base[-1] + states @ self.slope[-1].T
+        if self.trials:
+            return np.asarray((self.trials * np.clip(even, 0.0, 1.0) + 0.5) / (self.trials + 1.0))
+        return self.link.back(even)
+
     def _shares(self, members: Int[np.ndarray, " subset"]) -> Float[np.ndarray, " pool"]:
         """Of each row of ``factors``, what it counts in the mean over these members."""
         shares = np.zeros(len(self.factors))
         shares[members] = 1.0 / float(self.weights[members].sum())
         return shares
+
+
+def _covariance(matrix: Float[np.ndarray, "target target"]) -> Float[np.ndarray, "target target"]:
+    """The same without variances below 0 and correlations beyond 1, which differences of rounded numbers may have."""
+    variances = np.maximum(matrix.diagonal(), 0.0)
+    most = np.sqrt(np.outer(variances, variances))
+    found = np.clip(matrix, -most, most)
+    np.fill_diagonal(found, variances)
+    return np.asarray(found)

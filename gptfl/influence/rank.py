@@ -8,18 +8,20 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Bool
 
-from gptfl.core import Progress
+from gptfl.core import Dynamics, Progress
+from gptfl.errors import UsageError
 from gptfl.influence.closed_form import WIDTH
 from gptfl.influence.group_effects import group_effects, group_rows
+from gptfl.influence.kept import KeptSide, kept_side
 from gptfl.influence.meaning import meaning
 from gptfl.influence.methods import compute_influence, direct_influence
 from gptfl.influence.ranking import Ranking, RankResult
 from gptfl.influence.removal import has_removal
 from gptfl.influence.self_influence import InitialMetrics
-from gptfl.influence.targets import REMOVE, SELF, Influence, InfluenceTarget
+from gptfl.influence.targets import REMOVE, SELF, Influence, InfluenceTarget, kept_target
 from gptfl.influence.verdicts import Shrinking, Verdicts, verdicts_on
 from gptfl.options.common import InputOptions
-from gptfl.options.influence import InfluenceOptions
+from gptfl.options.influence import InfluenceOptions, RankOptions
 from gptfl.plugins.optional import has_self_influence
 from gptfl.recording.recording import OpenedRecording
 from gptfl.scores.detection import Detection, detect
@@ -48,6 +50,9 @@ class InfluenceRequest:
     absent: bool = False
     """Whether, unless ``how`` says otherwise, zero is as if a row were not there, where the estimator can tell that."""
 
+    keep: InfluenceTarget | None = None
+    """The test examples that must not get worse, None for none."""
+
     by: str | None = None
     """The field by which rows are in groups, whose effects are told as well; None for none."""
 
@@ -71,6 +76,21 @@ def open_sources(influence: InfluenceOptions, inputs: InputOptions) -> list[Fitt
         sources.append(source)
         dynamics, metric = source.recording.path, source.metric.name
     return sources
+
+
+def kept_of(options: RankOptions, subject: InfluenceTarget, dynamics: Dynamics) -> InfluenceTarget | None:
+    """The test examples that must not get worse; None where none are named.
+
+    Raises as ``kept_target`` does, and ``UsageError`` where groups or signs of bad rows are asked for as well.
+    """
+    if options.keep is None:
+        return None
+    for flag, is_given in ((f"--for {options.purpose}", options.purpose != "target"), ("--by", options.by is not None)):
+        if is_given:
+            raise UsageError(
+                f"{flag} and --keep were given together", "rank rows for two sides, or ask the other alone"
+            )
+    return kept_target(options.keep, subject, dynamics)
 
 
 def rank_by(sources: Sequence[FittedSimulator], request: InfluenceRequest, progress: Progress) -> RankResult:
@@ -137,12 +157,36 @@ def rankings_of(
                 meaning=meaning(influence.how, request.subject, source.metric, influence.step),
                 verdicts=verdicts,
                 groups=groups,
+                kept=None if request.keep is None else _kept(source, influence, verdicts, request, progress),
             )
         )
         notes += [*source.notes, *source.recording.notes, *influence.notes]
         if influence.step is not None:
             notes.append(f"trust in {label}: {trust_of(source).text}")
     return tuple(rankings), tuple(dict.fromkeys(notes))
+
+
+def _kept(
+    source: FittedSimulator,
+    influence: Influence,
+    verdicts: Verdicts | None,
+    request: InfluenceRequest,
+    progress: Progress,
+) -> KeptSide:
+    """What the rows do to the test examples that must not get worse, told as that on the target."""
+    assert request.keep is not None
+    kept = compute_influence(
+        source,
+        request.keep,
+        how=influence.how,
+        own=None,
+        features=request.features,
+        orders=request.orders,
+        seed=request.seed,
+        progress=progress,
+    )
+    both = (verdicts, _verdicts(source, kept, request))
+    return kept_side(source, (request.subject, request.keep), influence, kept, both, request.features, progress)
 
 
 def _verdicts(source: FittedSimulator, influence: Influence, request: InfluenceRequest) -> Verdicts | None:

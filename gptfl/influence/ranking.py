@@ -10,6 +10,7 @@ from jaxtyping import Bool, Float
 from gptfl.core import Example, MetricInfo
 from gptfl.core.display import Displayed
 from gptfl.influence.group_effects import GroupEffects
+from gptfl.influence.kept import KeptSide
 from gptfl.influence.verdicts import Verdicts
 from gptfl.scores.detection import Detection
 
@@ -37,6 +38,8 @@ class Ranking:
     """What is known of each example, where the estimator says how sure it is."""
     groups: GroupEffects | None = None
     """What whole groups of examples do, where that was asked for."""
+    kept: KeptSide | None = None
+    """What each example does to the test examples that must not get worse, where that was asked for."""
 
     @property
     def order(self) -> list[int]:

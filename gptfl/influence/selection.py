@@ -92,6 +92,21 @@ def target_of(on: str | Sequence[str], source: FittedSimulator, spec: SelectionS
     return subject
 
 
+def check_spec(source: FittedSimulator, spec: SelectionSpec, influence: Influence) -> None:
+    """Raise ``DataError`` where the estimator or its features can't give what ``spec`` goes by."""
+    name = source.found.estimator
+    if spec.diversity and source.found.features is None:
+        raise DataError(
+            f"--diversity {spec.diversity:g} goes by features, and {name} was fitted without any",
+            "leave it out, or use an estimator that is fitted to features",
+        )
+    if spec.cautious and influence.spread is None:
+        raise DataError(
+            f"--cautious {spec.cautious:g}: {name} doesn't say how sure it is of an influence (--how {influence.how})",
+            f"leave it out, or use an estimator that tells influence in closed form, such as {FEW_RUNS}",
+        )
+
+
 def chosen_of(
     source: FittedSimulator,
     subject: InfluenceTarget,
@@ -117,20 +132,10 @@ def chosen_of(
     Raises ``DataError`` where the estimator or its features can't give what ``spec`` goes by.
     """
     rooms = class_quota(source.scope.pool, spec)
-    name = source.found.estimator
-    if spec.diversity and source.found.features is None:
-        raise DataError(
-            f"--diversity {spec.diversity:g} goes by features, and {name} was fitted without any",
-            "leave it out, or use an estimator that is fitted to features",
-        )
     influence = compute_influence(
         source, subject, how=how, own=None, features=features, orders=orders, seed=seed, progress=progress
     )
-    if spec.cautious and influence.spread is None:
-        raise DataError(
-            f"--cautious {spec.cautious:g}: {name} doesn't say how sure it is of an influence (--how {influence.how})",
-            f"leave it out, or use an estimator that tells influence in closed form, such as {FEW_RUNS}",
-        )
+    check_spec(source, spec, influence)
     utility = (
         influence.influence if influence.spread is None else influence.influence - spec.cautious * influence.spread
     )

@@ -58,6 +58,8 @@ class PredictedGain:
     spread: Float[np.ndarray, " pool"]
     eligible: Int[np.ndarray, " eligible"]
     overlap: Float[np.ndarray, "eligible eligible"] | None = None
+    weights: Float[np.ndarray, " target"] | None = None
+    """What each of ``tests`` counts; None for their mean."""
 
     @property
     def sign(self) -> float:
@@ -67,7 +69,8 @@ class PredictedGain:
         self, members: Int[np.ndarray, "subset size"], batches: Int[np.ndarray, "subset order step batch"]
     ) -> Float[np.ndarray, " subset"]:
         query = self.schedule.query(batches.reshape(-1, *batches.shape[2:]), self.first)
-        ends = self.source.predict(query).values[:, -1, self.tests].astype(np.float64).mean(axis=1)
+        values = self.source.predict(query).values[:, -1, self.tests].astype(np.float64)
+        ends = values.mean(axis=1) if self.weights is None else values @ self.weights
         cost = self.spread[members].sum(axis=1)
         if self.overlap is not None:
             rows = np.searchsorted(self.eligible, members)
@@ -95,6 +98,7 @@ def improve_by_swaps(
     vectors: VectorSource | None,
     seed: int,
     progress: Progress,
+    weights: Float[np.ndarray, " target"] | None = None,
 ) -> tuple[Influence, list[int]]:
     """The influence, with a note on what the swaps came to, and the subset after them.
 
@@ -112,6 +116,7 @@ def improve_by_swaps(
         vectors: of the training examples, by which they are similar; None where nothing is penalised.
         seed: of all that is drawn.
         progress: called along the way.
+        weights: what each test example of the subject counts, None for their mean.
     """
     in_units = influence.how != DERIVATIVE
     if spec.search == 0 or (not in_units and start.penalty > 0):
@@ -130,6 +135,7 @@ def improve_by_swaps(
         spread=np.zeros(len(start.utility)) if influence.spread is None else spec.cautious * influence.spread,
         eligible=eligible,
         overlap=None if vectors is None or start.penalty <= 0 else _overlap(vectors, eligible, start, spec),
+        weights=weights,
     )
     starts = [np.sort(np.array(start.chosen)), *drawn][: max(1, spec.search // ORDERS)]
     batches = stacked_batches([recipe.orders(one, ORDERS, seed) for one in starts])

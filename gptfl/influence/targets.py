@@ -42,8 +42,10 @@ class InfluenceTarget:
         return f"the mean of {len(self.tests)} test examples"
 
 
-def influence_target(on: str | Sequence[str], dynamics: Dynamics) -> InfluenceTarget:
+def influence_target(on: str | Sequence[str], dynamics: Dynamics, option: str = "on") -> InfluenceTarget:
     """Read ``--on``: ``self``, ``mean``, ``test:ID`` or ``group:FILE`` (test ids, one a line), or a sequence of ids.
+
+    ``option`` is the one that messages name.
 
     Raises ``UsageError`` for another word and ``DataError`` for an id that no test example has.
     """
@@ -53,18 +55,37 @@ def influence_target(on: str | Sequence[str], dynamics: Dynamics) -> InfluenceTa
         return InfluenceTarget(MEAN, np.arange(len(dynamics.test)))
     tests = ExampleIndex(dynamics.test, "test set")
     if not isinstance(on, str):
-        return InfluenceTarget("group", tests.select(tuple(on), "--on"))
+        return InfluenceTarget("group", tests.select(tuple(on), f"--{option}"))
     kind, _, rest = on.partition(":")
     if kind == "test" and rest:
         found = id_on(rest, tests.places)
         named = rest if found is None else found
-        return InfluenceTarget(f"{kind}:{named}", np.array([tests.place(named, f"--on {on}")]))
+        return InfluenceTarget(f"{kind}:{named}", np.array([tests.place(named, f"--{option} {on}")]))
     if kind == "group" and rest:
-        return InfluenceTarget(on, tests.select(Path(rest), "--on"))
+        return InfluenceTarget(on, tests.select(Path(rest), f"--{option}"))
     hint = f"did you mean test:{on}?" if on in tests.places else ""
     raise UsageError(
-        f"{on!r} is unknown", hint or "use mean, self, test:ID or group:FILE (test ids, one a line)", option="on"
+        f"{on!r} is unknown", hint or "use mean, self, test:ID or group:FILE (test ids, one a line)", option=option
     )
+
+
+def kept_target(keep: str | Sequence[str], subject: InfluenceTarget, dynamics: Dynamics) -> InfluenceTarget:
+    """Read ``--keep``, the test examples that must not get worse, as ``influence_target`` reads ``--on``.
+
+    Raises as it does, and ``UsageError`` for ``self``, and where a test example is on both sides.
+    """
+    kept = influence_target(keep, dynamics, "keep")
+    if kept.tests is None or subject.tests is None:
+        named = "--keep" if kept.tests is None else "--on"
+        raise UsageError(f"{named} self names no test examples", "use test:ID or group:FILE for both sides")
+    both = np.intersect1d(kept.tests, subject.tests)
+    if len(both):
+        first = written_id(dynamics.test[int(both[0])].id)
+        raise UsageError(
+            f"{len(both)} test examples are on both sides, {first} the first: it can't be to get better and to be kept",
+            "name some by --on (test:ID or group:FILE) and others by --keep",
+        )
+    return kept
 
 
 def check_how(how: str | None) -> None:

@@ -17,6 +17,8 @@ from gptfl.errors import UsageError
 
 HELPFUL, HARMFUL, UNCLEAR = "helpful", "harmful", "can't tell"
 VERDICTS = (HELPFUL, HARMFUL, UNCLEAR)
+BOTH_SIDES = "both"
+"""What lists the rows that are known to help one side and not to hurt the other."""
 FDR = 0.1
 """The false discovery rate by default."""
 MOST = 1000
@@ -78,10 +80,12 @@ def decide(rates: Float[np.ndarray, " row"], fdr: float) -> Bool[np.ndarray, " r
     return decided
 
 
-def check_verdict(only: str | None) -> None:
-    """Raise ``UsageError`` unless rows can be listed by this verdict: helpful, harmful, or None for any."""
-    if only is not None and only not in (HELPFUL, HARMFUL):
-        raise UsageError(f"{only!r} is unknown", f"use {HELPFUL} or {HARMFUL}", option="only")
+def check_verdict(only: str | None, two_sides: bool = False) -> None:
+    """Raise ``UsageError`` unless rows can be listed by this verdict: helpful, harmful, both of two sides, or None for any."""
+    if only == BOTH_SIDES and not two_sides:
+        raise UsageError(f"is {only}, without --keep", "give --keep with it", option="only")
+    if only is not None and only not in (HELPFUL, HARMFUL, BOTH_SIDES):
+        raise UsageError(f"{only!r} is unknown", f"use {HELPFUL}, {HARMFUL} or {BOTH_SIDES}", option="only")
 
 
 @dataclass(frozen=True, slots=True)

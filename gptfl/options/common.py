@@ -87,6 +87,19 @@ def no_picture() -> Any:
     return option(False, "Draw no picture.", flag="--no-picture", panel=FILES, shell=True)
 
 
+def html(of: str) -> Any:
+    """The page of a result alone; Python has ``gptfl.save`` for it."""
+    return option(
+        None,
+        f"Also write {of} as one HTML page that fetches nothing, as gptfl report has it; it holds texts where these are "
+        "shown.",
+        metavar="FILE",
+        shown=False,
+        panel=FILES,
+        shell=True,
+    )
+
+
 def max_length(panel: str | None = None) -> Any:
     """How long an example may be."""
     help_ = "Tokens of prompt and target; longer prompts lose their beginning."

@@ -122,6 +122,7 @@ class CompareOptions:
     output: File = option(None, "Also write the table to this .json, .csv or .tex file.", shown=False, panel=FILES)
     figure: Picture = common.figure()
     no_picture: bool = common.no_picture()
+    html: File = common.html("the comparison")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -169,6 +170,7 @@ class VerifyOptions:
     )
     figure: Picture = common.figure("beside it")
     no_picture: bool = common.no_picture()
+    html: File = common.html("the verification")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,6 +11,7 @@ from gptfl.options.common import FILES, RESULT, TRAINED, File, Ids, InputOptions
 
 FEW = "give 2 or more: the spread tells what a difference is worth"
 INFLUENCE, OWN, CHOICE = "Which influence", "First scores, for --on self", "The subset"
+SIDES = "Two sides"
 
 
 def how_option(shown: str = "closed-form or derivative where there is one, else replace") -> Any:
@@ -82,14 +83,23 @@ class RankOptions:
         complete=("class", "task"),
         panel=INFLUENCE,
     )
+    keep: str | Sequence[str] | None = option(
+        None,
+        "Test examples that must not get worse: test:ID or group:FILE. Each row also has its influence on these, and a "
+        "verdict on both sides together.",
+        complete=("test:", "group:"),
+        shown=False,
+        panel=INFLUENCE,
+    )
     influence: InfluenceOptions = InfluenceOptions()
     top: int | None = common.top()
     reverse: bool = common.harmful()
     only: str | None = option(
         None,
-        "Only the rows with this verdict: helpful or harmful.",
+        "Only the rows with this verdict: helpful or harmful; with --keep also both (known to help --on and not to hurt "
+        "--keep).",
         shown="all",
-        complete=("helpful", "harmful"),
+        complete=("helpful", "harmful", "both"),
         panel=RESULT,
     )
     fdr: float = option(
@@ -130,6 +140,7 @@ class RankOptions:
         panel=FILES,
     )
     no_picture: bool = common.no_picture()
+    html: File = common.html("the ranking")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -244,13 +255,51 @@ class SelectOptions:
         shown="all",
         panel=CHOICE,
     )
+    keep: str | Sequence[str] | None = option(
+        None,
+        "Test examples that must not get worse: test:ID or group:FILE. Several subsets are found, from all for these to "
+        "all for --on.",
+        complete=("test:", "group:"),
+        shown=False,
+        panel=SIDES,
+    )
+    frontier: int | None = option(
+        None,
+        "With --keep, how many weights of the two sides to try, from all for --keep to all for --on.",
+        metavar="N",
+        shown="9",
+        panel=SIDES,
+        bound=at_least(2, "give 2 or more"),
+    )
+    point: int | None = option(
+        None,
+        "With --keep, write the ids of this point of the table.",
+        metavar="K",
+        shown="the one most likely to do both",
+        panel=SIDES,
+        bound=at_least(1, "give the number of a point of the table"),
+    )
+    by: str | None = option(
+        None,
+        "Choose shares of groups instead of rows, by this field of theirs, or by class or task. Rows are drawn at random "
+        "from each group, and --max-share-per-class limits each.",
+        metavar="FIELD",
+        shown=False,
+        complete=("class", "task"),
+        panel=CHOICE,
+    )
     top: int = option(
         10, "How many of them to show.", metavar="N", panel=RESULT, shell=True, bound=at_least(1, "give 1 or more")
     )
+    as_csv: bool = common.as_csv()
     as_json: bool = common.as_json()
     seed: int = common.seed("the orders")
     inputs: InputOptions = InputOptions()
     output: File = option(None, "Text file of the ids.", shown="in the workspace", panel=FILES)
+    figure: Picture = option(
+        None, "Picture of the frontier, or of the shares.", shown="in the workspace, with --keep or --by", panel=FILES
+    )
+    no_picture: bool = common.no_picture()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -218,3 +218,4 @@ class SimulateOptions:
     output: File = option(None, "Predictions file to write.", shown="in the workspace", panel=FILES)
     figure: Picture = common.figure("beside it")
     no_picture: bool = common.no_picture()
+    html: File = common.html("the simulation")

@@ -205,8 +205,10 @@ class HasGroupInfluence(Protocol):
 class HasLinearForm(Protocol):
     """What an estimator may also offer: its answers about every order (tag ``every_order``) as a few small arrays."""
 
-    def linear_form(self, query: Query) -> LinearForm:
+    def linear_form(self, query: Query, targets: Float[np.ndarray, "target test"] | None = None) -> LinearForm:
         """The arrays that predict any subset of the pool fitted, by the recipe of a query about every order.
+
+        ``targets`` are weighted means of the test examples fitted, whose changes the form is to tell together.
 
         Raises ``DataError`` where what was fitted, or that recipe, allows none.
         """

@@ -1,9 +1,8 @@
-"""How each kind of result is drawn, tabulated, shown in a notebook and saved."""
+"""How each kind of result is drawn, tabulated, shown in a notebook and written as text."""
 
 import io
 from collections.abc import Sequence
 from functools import singledispatch
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich import box
@@ -11,23 +10,32 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from gptfl.core import user_path
 from gptfl.core.texts import json_text
 from gptfl.errors import UsageError, harmless
 from gptfl.evaluation.verification import Verification
+from gptfl.influence.frontier import Frontier
+from gptfl.influence.mixture import MixtureSelection
 from gptfl.influence.ranking import RankResult
 from gptfl.influence.selection import Selection
 from gptfl.report import comparison as comparisons
-from gptfl.report import learning_curve, ranking, relabel, selection, selection_study, simulation, verification
+from gptfl.report import (
+    frontier,
+    learning_curve,
+    mixture,
+    ranking,
+    relabel,
+    selection,
+    selection_study,
+    simulation,
+    verification,
+)
 from gptfl.report import sweep as sweeps
 from gptfl.report.comparison_plot import comparison_figure
 from gptfl.report.frames import frame_of
-from gptfl.report.pictures import SUFFIXES, save_figure
 from gptfl.scores.comparison import Comparison
 from gptfl.scores.sweep import RunsSweep, Sweep
 from gptfl.simulation.many import SubsetSimulations
 from gptfl.simulation.outcome import Simulation
-from gptfl.store.outputs import check_plain_target, written_whole
 from gptfl.studies.results import RelabelStudy, SelectionStudy
 
 if TYPE_CHECKING:
@@ -66,35 +74,6 @@ def html_of(result: object) -> str:
         console.print(f"note: {harmless(note)}", markup=False, style="dim")
     code = '<pre style="font-family:monospace;line-height:1.2">{code}</pre>'
     return console.export_html(inline_styles=True, code_format=code)
-
-
-def save(result: object, path: str | Path) -> Path:
-    """Write the numbers of a result: as .json, as .csv where they make a table, and by some as .tex or .txt.
-
-    Raises ``UsageError`` for a suffix that the result isn't written as, ``DataError`` where the file is there and of
-    another kind, ``ResourceError`` where it can't be written.
-    """
-    target = user_path(path)
-    texts = texts_of(result)
-    suffix = target.suffix.lower()
-    if suffix not in texts:
-        raise UsageError(
-            f"{target}: a {type(result).__name__} is not saved as {suffix or 'a file without suffix'}",
-            f"end it in {', '.join(texts)}",
-        )
-    check_plain_target(target, "path")
-    with written_whole(target) as part:
-        part.write_text(texts[suffix], encoding="utf-8")
-    return target
-
-
-def plot(result: object, path: str | Path) -> Path:
-    """Write the picture of a result: .png, .svg or .pdf. Raises as ``save`` does."""
-    target = user_path(path)
-    if target.suffix.lower() in SUFFIXES:
-        check_plain_target(target, "path")
-    save_figure(figure_of(result), target)
-    return target
 
 
 def _csv(result: object) -> str:
@@ -221,6 +200,44 @@ def _(result: Selection) -> dict[str, str]:
     return {".txt": selection.ids_text(result), ".json": selection.to_json(result), ".csv": _csv(result)}
 
 
+@figure_of.register(Frontier)
+def _(result: Frontier) -> "Figure":
+    return frontier.frontier_figure(result)
+
+
+@tables_of.register(Frontier)
+def _(result: Frontier) -> list[Table]:
+    return [frontier.frontier_table(result)]
+
+
+@texts_of.register(Frontier)
+def _(result: Frontier) -> dict[str, str]:
+    return {
+        ".txt": frontier.frontier_ids_text(result),
+        ".json": frontier.frontier_json(result),
+        ".csv": frontier.frontier_csv(result),
+    }
+
+
+@figure_of.register(MixtureSelection)
+def _(result: MixtureSelection) -> "Figure":
+    return mixture.mixture_figure(result)
+
+
+@tables_of.register(MixtureSelection)
+def _(result: MixtureSelection) -> list[Table]:
+    return [mixture.mixture_table(result, 10)]
+
+
+@texts_of.register(MixtureSelection)
+def _(result: MixtureSelection) -> dict[str, str]:
+    return {
+        ".txt": mixture.mixture_ids_text(result),
+        ".json": mixture.mixture_json(result),
+        ".csv": mixture.mixture_csv(result),
+    }
+
+
 @figure_of.register(Verification)
 def _(result: Verification) -> "Figure":
     return verification.verification_figure(result)
@@ -296,4 +313,4 @@ def _(result: SelectionStudy) -> dict[str, str]:
     return {".json": selection_study.to_json(result)}
 
 
-__all__ = ["figure_of", "frame_of", "html_of", "many_table", "many_to_dict", "plot", "save", "tables_of", "texts_of"]
+__all__ = ["figure_of", "frame_of", "html_of", "many_table", "many_to_dict", "tables_of", "texts_of"]

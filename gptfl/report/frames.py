@@ -7,9 +7,11 @@ import numpy as np
 
 from gptfl.errors import UsageError
 from gptfl.evaluation.verification import Verification
+from gptfl.influence.frontier import Frontier
+from gptfl.influence.mixture import MixtureSelection
 from gptfl.influence.ranking import RankResult
 from gptfl.influence.selection import Selection
-from gptfl.report import comparison, learning_curve
+from gptfl.report import comparison, frontier, learning_curve, mixture
 from gptfl.report import sweep as sweeps
 from gptfl.scores.comparison import Comparison
 from gptfl.scores.sweep import RunsSweep, Sweep
@@ -105,6 +107,19 @@ def _(result: Selection) -> "pd.DataFrame":
     high = [None] * len(result.ids) if result.high is None else result.high.tolist()
     rows = zip(result.ids, result.influence.tolist(), low, high, strict=True)
     return _frame([{"id": id, "influence": value, "low": a, "high": b} for id, value, a, b in rows])
+
+
+@frame_of.register(Frontier)
+def _(result: Frontier) -> "pd.DataFrame":
+    """A row for each point, with its ids in a list."""
+    rows = zip(frontier.records(result), result.points, strict=True)
+    return _frame([{**row, "ids": list(point.ids)} for row, point in rows])
+
+
+@frame_of.register(MixtureSelection)
+def _(result: MixtureSelection) -> "pd.DataFrame":
+    """A row for each group."""
+    return _frame(mixture.mixture_rows(result))
 
 
 @frame_of.register(Verification)

@@ -18,8 +18,10 @@ from gptfl.errors import UsageError
 from gptfl.influence.cleaning import CLEANING, COMBINED
 from gptfl.influence.ranking import Ranking, RankResult, TokenInfluence
 from gptfl.influence.targets import LEVEL, SELF
+from gptfl.influence.verdicts import BOTH_SIDES
 from gptfl.report.cleaning import cleaning_table, row_of
 from gptfl.report.groups import groups_of_json, groups_to_csv
+from gptfl.report.kept import columns_of, kept_cells, kept_json, kept_names, kept_row, kept_verdicts
 from gptfl.report.number_scale import NumberScale
 from gptfl.report.pictures import drawn_text, new_figure, save_figure
 from gptfl.report.plain import with_plain
@@ -60,9 +62,15 @@ def shown(ranking: Ranking, top: int | None, reverse: bool, only: str | None = N
     ranked = list(enumerate(ranking.order, 1))
     reverse = reverse and ranking.how != CLEANING  # whose first are the suspicious ones
     if only is not None:
-        verdicts = ranking.verdicts
-        ranked = [] if verdicts is None else [one for one in ranked if verdicts.of(one[1]) == only]
+        ranked = [one for one in ranked if _has(ranking, one[1], only)]
     return (ranked[::-1] if reverse else ranked)[:top]
+
+
+def _has(ranking: Ranking, place: int, only: str) -> bool:
+    """Whether a row has a verdict, on both sides where that is asked for."""
+    if only == BOTH_SIDES:
+        return ranking.kept is not None and ranking.kept.known is not None and bool(ranking.kept.known[place])
+    return ranking.verdicts is not None and ranking.verdicts.of(place) == only
 
 
 def class_of(example: Example) -> str:
@@ -87,6 +95,7 @@ def to_csv(result: RankResult, top: int | None = None, reverse: bool = False, on
         return groups_to_csv([(one.label, one.groups) for one in result.rankings if one.groups], top, reverse, only)
     bounds = ["low", "high"] if any(ranking.low is not None for ranking in result.rankings) else []
     known = ["verdict", "wrong_sign"] if any(ranking.verdicts is not None for ranking in result.rankings) else []
+    known += columns_of([one.kept for one in result.rankings if one.kept is not None])
     extra = [] if result.flipped is None else ["flipped"]
     named = [] if result.tokens is None else [f"token {number}" for number in range(1, 1 + len(result.tokens.tokens))]
     if result.signs is not None:
@@ -126,6 +135,7 @@ def to_json(result: RankResult, top: int | None = None, reverse: bool = False, o
                 "meaning": ranking.meaning,
                 **({} if ranking.low is None else {"level": LEVEL}),
                 **({} if ranking.verdicts is None else {"verdicts": verdict_counts(ranking.verdicts)}),
+                **kept_json(ranking),
                 **({} if ranking.groups is None else groups_of_json(ranking.groups, top, reverse, only)),
                 "examples": [
                     _row(result, ranking, rank, place)
@@ -193,7 +203,11 @@ def rich_table(result: RankResult, ranking: Ranking, top: int | None, reverse: b
     for name in ("rank", "influence", *bounds):
         table.add_column(name, justify="right", no_wrap=True)
     extra = [() if result.flipped is None else ("flipped",), () if ranking.verdicts is None else ("verdict",)]
-    names = ("id", "class", *extra[0], *extra[1])
+    if ranking.kept is not None:
+        table.add_column("retained", justify="right", no_wrap=True)
+        if ranking.kept.low is not None:
+            table.add_column(f"{LEVEL:.0%} interval", justify="right", no_wrap=True)
+    names = ("id", "class", *extra[0], *extra[1], *kept_names(ranking))
     for name in names:
         table.add_column(name, no_wrap=True)
     # Where the terminal is narrow, the text alone gives way.
@@ -204,11 +218,12 @@ def rich_table(result: RankResult, ranking: Ranking, top: int | None, reverse: b
     for rank, place in rows:
         row = _row(result, ranking, rank, place)
         span = [scale.span(row["low"], row["high"], "+.3g")] if bounds else []
-        cells = [str(rank), scale.number(row["influence"], "+.3g"), *span, written_id(row["id"]), row["class"]]
+        cells = [str(rank), scale.number(row["influence"], "+.3g"), *span, *kept_cells(ranking, place)]
+        cells += [written_id(row["id"]), row["class"]]
         if result.flipped is not None:
             cells.append("flipped" if row["flipped"] else "")
         if ranking.verdicts is not None:
-            cells.append(row["verdict"])
+            cells += [row["verdict"], *kept_verdicts(ranking, place)]
         table.add_row(*(Text(cell) for cell in (*cells, pieces[place])))
     return table
 
@@ -311,6 +326,7 @@ def _row(result: RankResult, ranking: Ranking, rank: int, place: int) -> dict[st
             if ranking.verdicts is None
             else {"verdict": ranking.verdicts.of(place), "wrong_sign": float(ranking.verdicts.wrong_sign[place])}
         ),
+        **kept_row(ranking, place),
         **({} if result.tokens is None else {"tokens": result.tokens.influence[place].tolist()}),
         "class": class_of(example),
         **flips,

@@ -1,6 +1,7 @@
 """A selected subset: the file of its ids, the table and the numbers."""
 
-from pathlib import Path
+import csv
+import io
 
 from rich.table import Table
 
@@ -9,16 +10,9 @@ from gptfl.influence.ranking import Ranking, RankResult
 from gptfl.influence.selection import Selection
 from gptfl.report.plain import with_plain
 from gptfl.report.ranking import class_of, rich_table
-from gptfl.store.outputs import written_whole
 
 HEAD = "# gptfl select"
 """How a file of selected ids begins."""
-
-
-def write_ids(selection: Selection, path: Path) -> None:
-    """Write the ids, one a line. Raises ``ResourceError`` if they can't be written."""
-    with written_whole(path) as part:
-        part.write_text(ids_text(selection), encoding="utf-8")
 
 
 def ids_text(selection: Selection) -> str:
@@ -63,6 +57,19 @@ def to_json(selection: Selection) -> str:
         "notes": list(selection.notes),
     }
     return json_text(with_plain(selection, document), indent=2) + "\n"
+
+
+def selection_csv(selection: Selection) -> str:
+    """A row for each example, in the order in which they were chosen."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    bounds = {} if selection.low is None or selection.high is None else {"low": selection.low, "high": selection.high}
+    writer.writerow(["estimator", "id", "influence", *bounds, "class", "text"])
+    for place, example in enumerate(selection.examples):
+        numbers = [float(one[place]) for one in (selection.influence, *bounds.values())]
+        row = [selection.estimator, written_id(example.id), *numbers, class_of(example), shown_line(example.text)]
+        writer.writerow(row)
+    return text.getvalue()
 
 
 def selection_table(selection: Selection, top: int | None) -> Table:

@@ -35,8 +35,10 @@ class SummedForm:
     high: float
 
 
-def linear_form_of(source: FittedSimulator) -> LinearForm:
+def linear_form_of(source: FittedSimulator, targets: Float[np.ndarray, "target test"] | None = None) -> LinearForm:
     """The arrays of a simulator that is linear in what a run sees, for the recorded recipe.
+
+    ``targets`` are weighted means of the test examples, whose changes the form is to tell together.
 
     Raises ``DataError`` where it isn't, or wasn't fitted to every example, or the recipe allows none.
     """
@@ -50,7 +52,8 @@ def linear_form_of(source: FittedSimulator) -> LinearForm:
         query = recipe.every_order(np.arange(len(source.pool.places)), source.first(int(recipe.grid[0])))
     except UsageError as error:
         raise DataError(error.problem, error.remedy) from error
-    return estimator.linear_form(source.scope.about(query))
+    about = source.scope.about(query)
+    return estimator.linear_form(about) if targets is None else estimator.linear_form(about, targets)
 
 
 def difference_intervals(

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 import gptfl
-from gptfl.api.report import FOLDS, SUBSETS
+from gptfl.api.page_parts import FOLDS, SUBSETS
 from gptfl.errors import DataError, UsageError
 from gptfl.report.page.content import PageParts
 from gptfl.store.recordings import read_dynamics, write_dynamics

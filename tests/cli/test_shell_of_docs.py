@@ -73,12 +73,13 @@ ROADS = (
     Road("docs/importing.md", ("Exporting", "Importing and exporting recordings")),
     Road(
         "docs/ranking.md",
-        ("Verdicts", "Groups of rows", "By token", "What is wrong with my data"),
+        ("Verdicts", "Two sides", "Groups of rows", "By token", "What is wrong with my data"),
     ),
     Road("docs/ranking.md", ("New rows",), before=READING),
     Road("docs/ranking.md", ("Flipped labels", "Retraining after correction"), alone=True),
     Road("docs/report.md", ("A page to look at",), alone=True),
-    Road("docs/selecting.md", ("Selecting what to train on", "Does it work?")),
+    Road("docs/report.md", ("Of one result alone",)),
+    Road("docs/selecting.md", ("Selecting what to train on", "Two sides", "Mixtures", "Does it work?")),
     Road("docs/simulator.md", ("Encoders", "gptfluence", "Whose features", "Sweeps", "How many runs it takes", "Cost")),
     Road("docs/training.md", ("The recipe", "Checkpoints"), alone=True),
     Road("docs/trust.md", ("Calibration", "A run that was begun", "Carrying it out")),
@@ -110,6 +111,8 @@ NOT_HERE = {
 """Pages whose commands are run elsewhere, or can't be here."""
 LINES_NOT_HERE = {
     "gptfl rank --estimator tracin-cp --estimator gptfluence --harmful": "of a recording with --gradients, as under Flipped labels",
+    "gptfl serve": "tests/cli/test_serve.py starts and ends it",
+    "gptfl serve --no-comparison --port 8765": "tests/cli/test_serve.py starts and ends it",
     "gptfl simulate --drop worst.csv": "tests/api/test_simulate.py leaves rows out, tests/store/test_id_tables.py reads the table",
     "gptfl verify --drop harmful.csv": "tests/evaluation/test_paired.py trains such pairs",
     "gptfl verify --subset mine.txt --against theirs.txt --orders 6": "tests/evaluation/test_paired.py trains such pairs",
@@ -209,7 +212,8 @@ def prepared(studies: dict[str, Path], run: Run, folder: Path) -> str:
     for name, found in {"train": rows, "new": new, "more": new, "scores": observed}.items():
         text = "".join(json.dumps(row) + "\n" for row in found)
         (folder / f"{name}.jsonl").write_text(text, encoding="utf-8")
-    for name, ids in {"ids": pool[:8], "hard": test[:3]}.items():
+    named = {"ids": pool[:8], "hard": test[:3], "target": test[:2], "retain": test[3:]}
+    for name, ids in named.items():
         (folder / f"{name}.txt").write_text("\n".join(ids) + "\n", encoding="utf-8")
     scores = np.random.default_rng(0).normal(size=(len(pool), len(test)))
     np.savez(folder / "ekfac.npz", scores=scores, train_ids=np.array(pool), test_ids=np.array(test))

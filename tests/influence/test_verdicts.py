@@ -108,5 +108,5 @@ def test_what_no_number_of_runs_settles_is_said() -> None:
 
 def test_another_verdict_is_refused() -> None:
     check_verdict("harmful")
-    with pytest.raises(UsageError, match="'bad' is unknown: use helpful or harmful"):
+    with pytest.raises(UsageError, match="'bad' is unknown: use helpful, harmful or both"):
         check_verdict("bad")

@@ -34,6 +34,7 @@ COMMANDS = (
         apply.ApplyOptions,
         check.CheckOptions,
         report.ReportOptions,
+        report.ServeOptions,
         doctor.DoctorOptions,
         new_plugin.NewPluginOptions,
     ),
@@ -59,6 +60,7 @@ FUNCTIONS = {
     "select": influence.SelectOptions,
     "select_study": influence.SelectStudyOptions,
     "write_report": report.ReportOptions,
+    "serve": report.ServeOptions,
 }
 METHODS: dict[str, tuple[type, set[str]]] = {
     "Recording.featurize": (simulation.FeaturizeOptions, {"dynamics", "workspace"}),
@@ -68,7 +70,7 @@ METHODS: dict[str, tuple[type, set[str]]] = {
 }
 """What of a command's options a method doesn't take, for the object knows it or writes nothing."""
 BESIDE = {"self", "groups", "progress", "announce"}
-NAMED = {"subset", "simulators", "counts", "axes", "on"}
+NAMED = {"subset", "simulators", "counts", "axes", "on", "port"}
 """Options that a function names itself, for they are given by place; what it takes then is another type or default."""
 
 
@@ -123,7 +125,7 @@ def test_methods_that_write_nothing_show_what_is_asked() -> None:
     questions = {"subset", "drop", "curriculum", "against", "observe", "every_order"}
     assert signature_of("Simulator.simulate").keys() == recipe | questions
     assert signature_of("Simulator.simulate_many").keys() == recipe | {"subsets"}
-    assert signature_of("Simulator.influence").keys() == {"on", "how", "orders", "seed", "fdr", "purpose", "by"}
+    assert signature_of("Simulator.influence").keys() == {"on", "how", "orders", "seed", "fdr", "purpose", "by", "keep"}
     assert {"size", "search", "cautious", "seed"} < signature_of("Simulator.select").keys()
 
 

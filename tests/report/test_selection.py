@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
-from gptfl.report.selection import HEAD, ids_text, selection_table, to_json, write_ids
+from gptfl.report.selection import HEAD, ids_text, selection_csv, selection_table, to_json
 from gptfl.store.id_files import ExampleIndex
 from tests.report.made import printed
 
@@ -14,8 +14,7 @@ def test_the_file_of_ids_is_read_as_the_same_subset(results: SimpleNamespace, tm
     selection = results.selection
     odd = replace(selection.examples[0], id="# größe, \n")
     changed = replace(selection, examples=(odd, *selection.examples[1:]))
-    write_ids(changed, tmp_path / "chosen.txt")
-    assert (tmp_path / "chosen.txt").read_text(encoding="utf-8") == ids_text(changed)
+    (tmp_path / "chosen.txt").write_text(ids_text(changed), encoding="utf-8")
     head, *lines = ids_text(changed).splitlines()
     assert head == f"{HEAD}: 4 of 12 examples of {selection.recording}, by exposure-gp"
     assert len(lines) == 4
@@ -41,3 +40,12 @@ def test_the_table_has_the_highest_first(results: SimpleNamespace) -> None:
     assert text.index(best[0][1]) < text.index(best[1][1])
     assert best[3][1] not in text
     assert "the 2 of highest influence, of 4" in text
+
+
+def test_tables_of_programs_have_a_row_each(results: SimpleNamespace) -> None:
+    header, *lines = selection_csv(results.selection).splitlines()
+    assert header == "estimator,id,influence,low,high,class,text"
+    assert [line.split(",")[1] for line in lines] == list(results.selection.ids)
+    assert selection_csv(replace(results.selection, low=None, high=None)).startswith(
+        "estimator,id,influence,class,text"
+    )

@@ -231,12 +231,12 @@ class ExposureGp(Influences):
         parts = [one.at(nearest) for one in calibration.cross_fitted]
         return conditioned(mean, spread, link.to(observed), correlation, parts)
 
-    def linear_form(self, query: Query) -> LinearForm:
+    def linear_form(self, query: Query, targets: Float[np.ndarray, "target test"] | None = None) -> LinearForm:
         """The arrays that predict any subset by the recipe of a query (see ``interfaces.HasLinearForm``)."""
         check_fitted(self)
         if self.single_ is not None:
             raise DataError("exposure-gp has no linear form where it was fitted to one run", "record a second one")
-        return linear_form(self.model_, self.reach_, query, self.calibration_.begins_apart)
+        return linear_form(self.model_, self.reach_, query, self.calibration_.begins_apart, targets)
 
     @property
     def lacks_vectors(self) -> bool:

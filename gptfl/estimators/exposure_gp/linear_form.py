@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Float
 
 from gptfl.core import Query
-from gptfl.core.linear_form import FormBreadth, FormIntervals, FormRecipe, FormVariance, LinearForm
+from gptfl.core.linear_form import FormBreadth, FormIntervals, FormRecipe, FormTargets, FormVariance, LinearForm
 from gptfl.errors import DataError
 from gptfl.estimators.exposure_gp.breadth import ROUNDING, SHARE
 from gptfl.estimators.exposure_gp.intervals import LEVELS, SURE, recorded_extremes
@@ -34,7 +34,11 @@ TRIED = 24
 
 
 def linear_form(
-    model: ExposureModel, reach: Float[np.ndarray, " level"], query: Query, begins_apart: bool
+    model: ExposureModel,
+    reach: Float[np.ndarray, " level"],
+    query: Query,
+    begins_apart: bool,
+    targets: Float[np.ndarray, "target test"] | None = None,
 ) -> LinearForm:
     """The arrays for the recipe of a query about every order.
 
@@ -43,6 +47,7 @@ def linear_form(
         reach: how many standard deviations intervals of each of ``LEVELS`` reach to each side.
         query: about every order by the recipe; its subset plays no part.
         begins_apart: whether recorded runs differ at their first step already.
+        targets: weighted means of test examples whose changes are to be told together; None for none.
 
     Raises ``DataError`` where predictions are
     not of this form.
@@ -96,6 +101,23 @@ def linear_form(
             np.stack(extremes),
         ),
         trials=len(model.even) if model.binary else 0,
+        targets=None if targets is None else _targets(model, targets, known.shape[1]),
+    )
+
+
+def _targets(model: ExposureModel, weights: Float[np.ndarray, "target test"], rows: int) -> FormTargets:
+    """What is known of weighted means of test examples at the last step, for each two of them."""
+    step, posterior = model.solved[-1]
+    signal = model.hyper.similarity_share * np.maximum(model.kernel.values, 0.0) + (1.0 - model.hyper.similarity_share)
+    turned = (weights * step.size / model.slopes[-1]) @ posterior.columns.vectors
+    of_target = turned * signal
+    known = posterior.variance * np.einsum("rc,ac,bc->rab", posterior.precision, of_target, of_target)
+    recorded = means(model.recorded.values)
+    return FormTargets(
+        weights=weights,
+        spread=posterior.variance * posterior.strength * (turned @ of_target.T),
+        known=np.pad(known, ((0, rows - len(known)), (0, 0), (0, 0))),
+        moved=weights @ (recorded[-1] - recorded[0]),
     )
 
 

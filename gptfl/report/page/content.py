@@ -1,7 +1,7 @@
 """What a page holds: everything that its script and its template read, as JSON-able values."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,14 @@ MOST_CHARACTERS = 6000
 SHORT = 90
 SHOWN_TESTS = 2
 """So many test examples have a chart when a page is opened."""
+TABS = {
+    "explore": "What if",
+    "matrix": "Who moves whom",
+    "suspects": "Suspects",
+    "trust": "Trust",
+    "about": "About",
+}
+"""The parts of a page, with their names."""
 
 
 SIGNS = {
@@ -42,14 +50,32 @@ SIGNS = {
 
 @dataclass(frozen=True, slots=True)
 class HeldOutRuns:
-    """Runs that the simulator wasn't fitted to, with what it predicts for them; ``bounds`` None where it tells none."""
+    """Runs that the simulator wasn't fitted to, with what it predicts for them.
+
+    ``bounds`` are None where it tells none, ``recorded`` where nothing was recorded of them. ``average`` is what they are
+    held against, called ``against``; ``title`` says what the prediction is.
+    """
 
     names: tuple[str, ...]
     steps: Int[np.ndarray, " recorded"]
     predicted: Float[np.ndarray, "run recorded test"]
-    recorded: Float[np.ndarray, "run recorded test"]
+    recorded: Float[np.ndarray, "run recorded test"] | None
     average: Float[np.ndarray, "recorded test"]
     bounds: tuple[Float[np.ndarray, "run recorded test"], Float[np.ndarray, "run recorded test"]] | None
+    title: str = "predicted, before it was seen"
+    against: str = "average recorded run"
+
+
+@dataclass(frozen=True, slots=True)
+class RemoteForm:
+    """That a server answers about subsets: the steps of its answers, and how wide intervals are (0: it tells none).
+
+    ``reach`` is in standard deviations to each side. ``bounds`` says whether single test examples have intervals.
+    """
+
+    steps: Int[np.ndarray, " recorded"]
+    reach: float
+    bounds: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +92,7 @@ class PageParts:
     pool: tuple[Example, ...]
     tests: tuple[Example, ...]
     estimator: str | None = None
-    form: LinearForm | SummedForm | None = None
+    form: LinearForm | SummedForm | RemoteForm | None = None
     form_note: str = ""
     average: Float[np.ndarray, "recorded test"] | None = None
     ranking: Ranking | None = None
@@ -83,6 +109,20 @@ class PageParts:
     missing: Sequence[tuple[str, str]] = ()
     notes: Sequence[str] = ()
     commands: Mapping[str, str] | None = None
+    tabs: Mapping[str, str] = field(default_factory=lambda: dict(TABS))
+    """The parts that are shown, in order, with their names; the first is open."""
+    command: str = "gptfl report"
+    """What made the page."""
+    trust_title: str = "How far to trust it"
+    pairs: Sequence[tuple[str, str]] = ()
+    """Labels and values over the tables of trust."""
+    tables: Sequence[Mapping[str, Any]] = ()
+    """Further tables, as ``page.tables`` makes them."""
+    pictures: Sequence[Mapping[str, str]] = ()
+    """Pictures as addresses of their data, with the words for those who don't see them."""
+    runs_title: str = "Runs that it wasn't fitted to"
+    is_remote: bool = False
+    """Whether the page asks a server for rows, texts, effects and answers, and holds none of them."""
 
 
 def script_data(parts: PageParts) -> dict[str, Any]:
@@ -90,19 +130,32 @@ def script_data(parts: PageParts) -> dict[str, Any]:
     form = None
     if isinstance(parts.form, LinearForm):
         form = linear_json(parts.form, LEVEL)
+    elif isinstance(parts.form, RemoteForm):
+        steps, reach = parts.form.steps.tolist(), parts.form.reach
+        form = {
+            "kind": "remote",
+            "steps": steps,
+            "reach": reach,
+            "bounds": parts.form.bounds,
+            "tests": len(parts.tests),
+        }
     elif parts.form is not None:
         form = summed_json(parts.form)
     average = np.zeros((1, len(parts.tests))) if parts.average is None else parts.average
     return {
         "metric": {"name": parts.metric.name, "higher": parts.metric.higher_is_better},
-        "pool": examples_json(parts.pool),
+        "remote": parts.is_remote,
+        "pool": {"count": len(parts.pool)} if parts.is_remote else examples_json(parts.pool),
         "tests": examples_json(parts.tests),
         "groups": {name: {"values": values, "of": of} for name, (values, of) in groups_of_examples(parts.pool).items()},
         "duplicates": [[one, other] for one, other, _ in parts.duplicates],
         "form": form,
-        "average": {"values": packed(average), "mean": packed(average.mean(axis=1))},
+        "average": {
+            "values": packed(average),
+            "mean": packed(average.mean(axis=1) if parts.tests else average.sum(axis=1)),
+        },
         "influence": None if parts.ranking is None else _influence(parts.ranking),
-        "matrix": None if parts.matrix is None else _matrix(parts.matrix),
+        "matrix": None if parts.matrix is None else _matrix(parts.matrix, parts.is_remote),
         "suspects": [_suspect(one, parts) for one in parts.suspects],
         "held_out": None if parts.held_out is None else _held_out(parts.held_out),
         "subsets": [{"name": name, "rows": rows.tolist()} for name, rows in (parts.subsets or {}).items()],
@@ -141,12 +194,20 @@ def _influence(ranking: Ranking) -> dict[str, Any]:
     return {"mean": mean, "order": ranking.order, "verdict": verdict}
 
 
-def _matrix(matrix: InfluenceMatrix) -> dict[str, Any]:
+def _matrix(matrix: InfluenceMatrix, is_remote: bool) -> dict[str, Any]:
     return {
-        "mean": packed(matrix.mean[matrix.rows]),
-        "spread": None if matrix.spread is None else packed(matrix.spread[matrix.rows]),
+        **({"has_spread": matrix.spread is not None} if is_remote else matrix_block(matrix, 0, len(matrix.rows))),
         "rows": matrix.rows.tolist(),
         "columns": matrix.columns.tolist(),
+    }
+
+
+def matrix_block(matrix: InfluenceMatrix, start: int, stop: int) -> dict[str, Any]:
+    """The effects of the rows from ``start`` to ``stop`` in the matrix's own order, on every test example."""
+    rows = matrix.rows[start:stop]
+    return {
+        "mean": packed(matrix.mean[rows]),
+        "spread": None if matrix.spread is None else packed(matrix.spread[rows]),
     }
 
 
@@ -177,7 +238,9 @@ def _held_out(held: HeldOutRuns) -> dict[str, Any]:
         "runs": list(held.names),
         "steps": held.steps.tolist(),
         "predicted": packed(held.predicted),
-        "recorded": packed(held.recorded),
+        "recorded": None if held.recorded is None else packed(held.recorded),
+        "title": held.title,
+        "against": held.against,
         "average": [[None if np.isnan(value) else float(f"{value:.6g}") for value in row] for row in held.average],
         "low": low,
         "high": high,

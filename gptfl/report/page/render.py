@@ -9,18 +9,21 @@ from typing import Any
 from gptfl.core.linear_form import LinearForm
 from gptfl.core.texts import json_text
 from gptfl.core.versions import installed_version
-from gptfl.report.page.content import PageParts, script_data
+from gptfl.report.page.content import PageParts, RemoteForm, script_data
 from gptfl.report.page.tables import calibration_of, tables_of
 from gptfl.store.outputs import written_whole
 
-SCRIPTS = ("dom.js", "form.js", "charts.js", "explorer.js", "matrix.js", "suspects.js", "trust.js", "main.js")
-TABS = {
-    "explore": "What if",
-    "matrix": "Who moves whom",
-    "suspects": "Suspects",
-    "trust": "Trust",
-    "about": "About",
-}
+SCRIPTS = (
+    "dom.js",
+    "form.js",
+    "source.js",
+    "charts.js",
+    "explorer.js",
+    "matrix.js",
+    "suspects.js",
+    "trust.js",
+    "main.js",
+)
 
 
 def asset(name: str) -> str:
@@ -45,6 +48,7 @@ def html_of(parts: PageParts) -> str:
         **_shown(parts),
         scripts=[Markup(one) for one in scripts],
         script_hashes=Markup(" ".join(map(_hash, scripts))),
+        connect=Markup("connect-src 'self'; " if parts.is_remote else ""),
         style=Markup(style),
         style_hashes=Markup(_hash(style)),
         data=Markup(data),
@@ -61,16 +65,25 @@ def _hash(text: str) -> str:
 def _shown(parts: PageParts) -> dict[str, Any]:
     """What the template reads."""
     comparison, estimator = parts.comparison, parts.estimator or ""
-    noun = f"{len(parts.pool)} training examples, {len(parts.tests)} test examples"
+    counted = ((len(parts.pool), "training examples"), (len(parts.tests), "test examples"))
+    noun = "".join(f"{count} {name}, " for count, name in counted if count)
     by = f", by {estimator}" if estimator else ""
     return {
         "recording": {
             "name": parts.name,
-            "summary": f"{noun}, {parts.metric.name} ({'higher' if parts.metric.higher_is_better else 'lower'} is better){by}",
+            "summary": f"{noun}{parts.metric.name} ({'higher' if parts.metric.higher_is_better else 'lower'} is better){by}",
             "facts": list(parts.facts.items()),
         },
-        "tabs": list(TABS.items()),
-        "commands": dict(parts.commands or {}),
+        "tabs": list(parts.tabs.items()),
+        "tab_names": list(parts.tabs),
+        "first_tab": next(iter(parts.tabs)),
+        "command": parts.command,
+        "is_remote": parts.is_remote,
+        "trust_title": parts.trust_title,
+        "pairs": list(parts.pairs),
+        "pictures": list(parts.pictures),
+        "runs_title": parts.runs_title,
+        "commands": {"simulate": "", **(parts.commands or {})},
         "has_form": parts.form is not None,
         "form_note": parts.form_note,
         "form_words": _form_words(parts),
@@ -81,7 +94,7 @@ def _shown(parts: PageParts) -> dict[str, Any]:
         "has_suspects": bool(parts.suspects),
         "suspects_words": _suspects_words(parts),
         "verdict": parts.trust,
-        "tables": [] if comparison is None else tables_of(comparison, estimator),
+        "tables": [*([] if comparison is None else tables_of(comparison, estimator)), *parts.tables],
         "calibration": None if comparison is None else calibration_of(comparison, estimator),
         "has_held_out": parts.held_out is not None,
         "verifications": list(parts.verifications),
@@ -93,6 +106,8 @@ def _shown(parts: PageParts) -> dict[str, Any]:
 def _form_words(parts: PageParts) -> str:
     if isinstance(parts.form, LinearForm):
         return "Numbers are those of gptfl simulate --every-order. Intervals of the change are of what the examples do."
+    if isinstance(parts.form, RemoteForm):
+        return f"Every answer is the simulator's own, as gptfl simulate has it. {parts.form_note}".strip()
     return parts.form_note if parts.form is not None else ""
 
 

@@ -1,7 +1,11 @@
 """The comparison and its calibration as a page shows them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
+
+from rich.console import RenderableType
+from rich.table import Table
+from rich.text import Text
 
 from gptfl.report.calibration import MEANING, percent
 from gptfl.report.cells import NOTHING, TITLES, number, seconds, spread
@@ -20,7 +24,7 @@ def tables_of(comparison: Comparison, chosen: str) -> list[dict[str, Any]]:
         {"cells": [row.estimator, *(_cell(row, name) for name in SCORES), seconds(row)], "chosen": row.name == chosen}
         for row in comparison.rows
     ]
-    found = [{"title": setting(comparison), "columns": columns, "rows": rows, "lines": footnotes(comparison)}]
+    found = [_table(setting(comparison), columns, rows, footnotes(comparison))]
     levels = sorted({level for row in comparison.rows for level in row.coverage})
     if levels:
         heads = ["estimator", *(head for level in levels for head in (f"inside {percent(level)}", "width"))]
@@ -29,8 +33,48 @@ def tables_of(comparison: Comparison, chosen: str) -> list[dict[str, Any]]:
             for row in comparison.rows
             if row.coverage
         ]
-        found.append({"title": "Predictive intervals", "columns": heads, "rows": inside, "lines": [MEANING]})
+        found.append(_table("Predictive intervals", heads, inside, [MEANING]))
     return found
+
+
+def _table(
+    title: str, columns: Sequence[str], rows: Sequence[Mapping[str, Any]], lines: Sequence[str] = (), wide: Any = ()
+) -> dict[str, Any]:
+    """A table as the template reads it; ``wide`` are the places of columns of words."""
+    whole = [{"chosen": False, "example": None, "name": "", **row} for row in rows]
+    has_texts = any(row["example"] is not None for row in whole)
+    return {
+        "title": title,
+        "columns": list(columns),
+        "rows": whole,
+        "lines": list(lines),
+        "wide": list(wide),
+        "has_texts": has_texts,
+    }
+
+
+def plain_table(table: Table, title: str, examples: Mapping[str, int] | None = None) -> dict[str, Any]:
+    """A table of the terminal as the template reads it.
+
+    Args:
+        table: with texts in its cells.
+        title: over it.
+        examples: by id, the place in the page's data of the example whose text a row with that id opens.
+    """
+    columns = [_plain(column.header) for column in table.columns]
+    cells = list(zip(*(map(_plain, column.cells) for column in table.columns), strict=True))
+    wide = [place for place, column in enumerate(table.columns) if column.justify != "right" and not column.no_wrap]
+    lines = [] if table.caption is None else [_plain(table.caption)]
+    known = examples or {}
+    rows = []
+    for row in cells:
+        named = next((cell for cell in row if cell in known), None)
+        rows.append({"cells": row, "example": None if named is None else known[named], "name": named or ""})
+    return _table(title, columns, rows, lines, wide)
+
+
+def _plain(cell: RenderableType) -> str:
+    return (cell if isinstance(cell, Text) else Text.from_markup(str(cell))).plain
 
 
 def _cell(row: ScoreRow, name: str) -> str:

@@ -203,3 +203,39 @@ def test_no_subset_is_refused():
     estimator, first, rates = fitted()
     with pytest.raises(ValueError, match="the subset is empty"):
         estimator.linear_form(about(range(POOL), first, rates)).predict(np.array([], dtype=int))
+
+
+@pytest.mark.parametrize("link", ["identity", "log"])
+def test_targets_are_told_together(link):
+    """Variances of single means as ``difference`` has them, covariances as those of sums and differences."""
+    estimator, first, rates = fitted(link=link)
+    mean = np.full(TEST, 1 / TEST)
+    one, other = np.eye(TEST)[0], np.eye(TEST)[3]
+    form = estimator.linear_form(
+        about(range(POOL), first, rates), np.stack([mean, one, other, one + other, one - other])
+    )
+    members, others = np.array([0, 3, 11]), np.array([3, 5, 7, 12, 19])
+    change = form.joint_change(members, others)
+    truth, spread = form.difference(members, others)
+    assert change.mean[0] == pytest.approx(truth)
+    assert np.sqrt(change.covariance[0, 0]) == pytest.approx(spread)
+    covariance = change.covariance
+    np.testing.assert_allclose(covariance, covariance.T)
+    assert covariance[1, 1] + covariance[2, 2] + 2 * covariance[1, 2] == pytest.approx(covariance[3, 3])
+    assert covariance[1, 1] + covariance[2, 2] - 2 * covariance[1, 2] == pytest.approx(covariance[4, 4])
+    assert np.linalg.eigvalsh(covariance).min() > -1e-9 * covariance.max()
+    against_average = form.joint_change(members)
+    ends = form.predict(members).values[-1]
+    np.testing.assert_allclose(against_average.mean[0], (ends - form.average[-1]).mean())
+
+
+def test_a_form_without_targets_tells_none_together():
+    estimator, first, rates = fitted()
+    form = estimator.linear_form(about(range(POOL), first, rates))
+    with pytest.raises(ValueError, match="no targets"):
+        form.joint_change(np.array([1]))
+    with pytest.raises(ValueError, match="no targets"):
+        form.joint_covariance(np.ones(POOL) / POOL, 0.0)
+    form = estimator.linear_form(about(range(POOL), first, rates), np.full((1, TEST), 1 / TEST))
+    with pytest.raises(ValueError, match="empty"):
+        form.joint_change(np.array([], dtype=int))

@@ -220,3 +220,25 @@ def test_a_recording_without_texts_has_a_page_of_ids(browser, hostile):
     assert "The recording keeps no texts." in page.inner_text("#text-body")
     assert shown.said == []
     shown.context.close()
+
+
+def test_a_page_of_one_result_opens_its_texts_and_trajectories(browser, hostile, tmp_path):
+    simulator = gptfl.open_simulator(workspace=hostile)
+    shown = Shown(browser, gptfl.save(gptfl.rank(workspace=hostile), tmp_path / "rank.html"))
+    first = gptfl.rank(workspace=hostile).rankings[0].order[0]
+    assert shown.page.locator("[role=tab]").all_inner_texts() == ["Ranking", "About"]
+    shown.page.click("[data-example] >> nth=0")
+    assert f"number {first}:" in shown.page.inner_text("#text-body")
+    shown.page.click("#text-close")
+    shown.page.click("[data-tab=about]")
+    assert "gptfl.save, of a RankResult" in shown.page.inner_text("#panel-about")
+    assert shown.page.evaluate("window.broken") is None
+    assert shown.said == []
+    shown.context.close()
+    simulated = simulator.simulate()
+    shown = Shown(browser, gptfl.save(simulated, tmp_path / "simulation.html"))
+    shown.page.click("#held-next")
+    said = shown.page.get_attribute("#held-chart", "aria-label")
+    assert f"{simulated.tests[0]}: predicted {simulated.values[0, -1, 0]:.4g}"[:22] in said
+    assert shown.said == []
+    shown.context.close()

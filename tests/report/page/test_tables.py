@@ -29,7 +29,9 @@ def test_intervals_have_a_table_of_their_own() -> None:
     scores, inside = tables_of(sure(), "good")
     assert [row["chosen"] for row in scores["rows"]] == [False, True, False]
     assert inside["columns"] == ["estimator", "inside 50 %", "width", "inside 90 %", "width"]
-    assert inside["rows"] == [{"cells": ["good_one", "50 %", "0.25", "87.5 % [80, 100]", "1.5"], "chosen": True}]
+    (row,) = inside["rows"]
+    assert (row["cells"], row["chosen"]) == (["good_one", "50 %", "0.25", "87.5 % [80, 100]", "1.5"], True)
+    assert (row["example"], inside["has_texts"]) == (None, False)
 
 
 def test_the_picture_lies_within_its_corners() -> None:

@@ -16,8 +16,10 @@ class Trajectory {
 
   // `lines` are {label, values, colour, dash}; a band is two arrays or null.
   draw(steps, lines, band, label) {
-    const data = [Array.from(steps), ...lines.map((line) => Array.from(line.values))];
-    if (band) data.push(Array.from(band[0]), Array.from(band[1]));
+    // What isn't known is a gap.
+    const known = (values) => Array.from(values, (one) => (Number.isFinite(one) ? one : null));
+    const data = [Array.from(steps), ...lines.map((line) => known(line.values))];
+    if (band) data.push(known(band[0]), known(band[1]));
     const key = JSON.stringify([lines.map((line) => [line.label, line.colour]), !!band, colour("ink")]);
     if (this.plot && this.key === key) {
       this.plot.setData(data);

@@ -32,8 +32,8 @@ class Explorer {
     this.buildGroups();
     this.buildPresets();
     this.buildTests();
-    byId("copy-ids").addEventListener("click", () => copy(this.idsFile(), `the ${counted(this.on)} ids that are on`));
-    byId("save-ids").addEventListener("click", () => download(this.idsFile(), "subset.txt"));
+    byId("copy-ids").addEventListener("click", () => this.take((text) => copy(text, `the ${counted(this.on)} ids that are on`)));
+    byId("save-ids").addEventListener("click", () => this.take((text) => download(text, "subset.txt")));
     byId("copy-simulate").addEventListener("click", () => copy(data.commands.simulate, "the command: it takes the saved subset.txt"));
     byId("copy-verify").addEventListener("click", () => copy(data.commands.verify, "the command: it takes the saved subset.txt"));
     byId("pin").addEventListener("click", () => {
@@ -128,18 +128,21 @@ class Explorer {
   }
 
   // What of the list is shown, in which order.
-  filter() {
+  async filter() {
+    const turn = (this.filtering = (this.filtering || 0) + 1);
     const words = byId("search").value.toLowerCase().split(/\s+/).filter(Boolean);
     const state = byId("filter-state").value;
     const [name, chosen] = byId("filter-group").value.split("\u0000");
     const group = this.data.groups[name];
     const influence = this.data.influence ? this.data.influence.mean : null;
+    const matching = words.length ? await this.page.source.search(words) : null;
+    if (turn !== this.filtering) return;
     const rows = [];
     for (let row = 0; row < this.data.pool.length; row++) {
       if (state === "on" && !this.on[row]) continue;
       if (state === "off" && this.on[row]) continue;
       if (group && group.of[row] !== Number(chosen)) continue;
-      if (words.length && !words.every((word) => this.page.searchable[row].includes(word))) continue;
+      if (matching && !matching[row]) continue;
       rows.push(row);
     }
     if (influence && this.sort === "harmful") rows.sort((a, b) => influence[a] - influence[b]);
@@ -149,7 +152,7 @@ class Explorer {
   }
 
   row(row) {
-    const example = this.data.pool[row];
+    const example = this.page.source.row(row);
     const box = element("input", { type: "checkbox", id: `row-${row}`, "data-row": row });
     box.checked = this.on[row] === 1;
     box.addEventListener("change", () => {
@@ -200,7 +203,7 @@ class Explorer {
     return { on: null, name: "the average recorded run" };
   }
 
-  show() {
+  async show() {
     const { form, data } = this;
     const count = counted(this.on);
     byId("count").textContent = `${count} of ${this.on.length} on`;
@@ -222,19 +225,22 @@ class Explorer {
     this.page.remember();
     const line = byId("headline");
     if (!form) return;
-    const found = form.predict(this.on);
-    if (!found) {
+    const reference = this.reference();
+    const turn = (this.asking = (this.asking || 0) + 1);
+    // A later question is on its way where this one was given up.
+    const answer = await Promise.resolve(count ? this.page.source.answer(this.on, reference.on) : null).catch(() => undefined);
+    if (turn !== this.asking || answer === undefined) return;
+    if (!answer) {
       line.textContent = "Nothing is on: switch on at least one example.";
       return;
     }
+    const { found, spread } = answer;
     this.found = found;
     const steps = form.steps;
     const last = steps.length - 1;
-    const reference = this.reference();
     const end = found.mean[last];
-    const than = reference.on === null ? data.average.mean[last] : form.predict(reference.on).mean[last];
+    const than = reference.on === null ? data.average.mean[last] : answer.than;
     const change = end - than;
-    const spread = form.differenceSpread(this.on, reference.on);
     const better = change === 0 ? "no change" : change > 0 === data.metric.higher ? "better" : "worse";
     const half = spread === null || !form.reach ? null : form.reach * spread;
     const between = half === null ? "" : ` [${signed(change - half)}, ${signed(change + half)}]`;
@@ -284,7 +290,7 @@ class Explorer {
     const column = (values, test) => Array.from(steps, (_, row) => values[row * form.tests + test]);
     for (const { test, chart } of this.charts) {
       const values = column(found.values, test);
-      const band = form.reach ? [column(found.low, test), column(found.high, test)] : null;
+      const band = form.reach && form.bounds !== false ? [column(found.low, test), column(found.high, test)] : null;
       chart.draw(steps, [average(column(data.average.values, test)), predicted(values)], band, `${data.tests[test].id}: ${number(values[values.length - 1])} at the last step`);
     }
   }
@@ -303,7 +309,7 @@ class Explorer {
           {},
           element("td", {}, element("button", { type: "button", class: "link", onclick: () => this.showTest(test) }, data.tests[test].short || data.tests[test].id)),
           element("td", { class: "figure" }, number(found.values[last + test])),
-          element("td", { class: "figure" }, form.reach ? `${number(found.low[last + test], 3)} to ${number(found.high[last + test], 3)}` : "–"),
+          element("td", { class: "figure" }, form.reach && form.bounds !== false ? `${number(found.low[last + test], 3)} to ${number(found.high[last + test], 3)}` : "–"),
           element("td", { class: "figure" }, signed(sign * gains[test])),
         ),
       );
@@ -316,8 +322,7 @@ class Explorer {
     );
   }
 
-  idsFile() {
-    const lines = this.data.pool.filter((_, row) => this.on[row]).map((example) => example.written);
-    return `${lines.join("\n")}\n`;
+  async take(use) {
+    use(await this.page.source.ids(this.on));
   }
 }

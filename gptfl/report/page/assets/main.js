@@ -3,20 +3,29 @@
 class Page {
   constructor(data) {
     this.data = data;
-    this.form = formOf(data.form);
-    this.searchable = data.pool.map((example) =>
-      [example.id, ...(example.turns ? example.turns.map((turn) => turn.content) : [example.prompt, example.target])].join(" ").toLowerCase(),
-    );
+    this.source = data.remote ? new RemoteSource(data) : new EmbeddedSource(data);
+    this.form = this.source.form;
     for (const one of ["values", "mean"]) data.average[one] = unpacked(data.average[one]).values;
+  }
+
+  build() {
+    const { data } = this;
     this.tabs();
-    this.explorer = new Explorer(this);
+    this.explorer = byId("examples") ? new Explorer(this) : null;
+    for (const button of document.querySelectorAll("[data-example]")) button.addEventListener("click", () => this.showExample(Number(button.dataset.example)));
     this.suspects = data.suspects.length ? new Suspects(this) : null;
     this.trust = data.held_out ? new Trust(this) : null;
     this.matrix = null;
     byId("text-close").addEventListener("click", () => byId("text-dialog").close());
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.redraw());
     addEventListener("hashchange", () => this.recall());
+    this.source.changed = () => this.refresh();
     this.recall();
+  }
+
+  // Rows have come that weren't known.
+  refresh() {
+    if (this.explorer) this.explorer.list.refresh();
   }
 
   // Draws what is in sight; of a large pool the matrix takes long to make, and is made when it is first looked at.
@@ -44,7 +53,7 @@ class Page {
   }
 
   showTab(name) {
-    const known = document.querySelector(`[data-tab="${CSS.escape(name)}"]`) ? name : "explore";
+    const known = document.querySelector(`[data-tab="${CSS.escape(name)}"]`) ? name : document.querySelector("[role=tab]").dataset.tab;
     for (const tab of document.querySelectorAll("[role=tab]")) {
       const chosen = tab.dataset.tab === known;
       tab.setAttribute("aria-selected", String(chosen));
@@ -56,11 +65,12 @@ class Page {
     this.redraw();
   }
 
-  showExample(row) {
-    const example = this.data.pool[row];
+  async showExample(row) {
+    const duplicates = this.data.duplicates.filter((pair) => pair.includes(row)).map(([a, b]) => (a === row ? b : a));
+    const [example, ...others] = await this.source.whole([row, ...duplicates]);
     byId("text-title").textContent = example.id;
     const fields = Object.entries(this.data.groups).map(([name, group]) => (group.of[row] < 0 ? null : `${name}: ${group.values[group.of[row]]}`));
-    const near = this.data.duplicates.filter((pair) => pair.includes(row)).map(([a, b]) => this.data.pool[a === row ? b : a].id);
+    const near = others.map((one) => one.id);
     byId("text-body").replaceChildren(
       element("p", { class: "quiet" }, [...fields, near.length ? `near-duplicates: ${near.join(", ")}` : null].filter(Boolean).join("; ")),
       exampleText(example),
@@ -70,17 +80,17 @@ class Page {
 
   // The state in the address: a bit an example, the tests shown, the tab.
   remember() {
-    if (!this.explorer) return;
+    if (!this.explorer) return this.address(new URLSearchParams({ tab: this.tab }));
     const { explorer } = this;
-    const bytes = new Uint8Array(Math.ceil(explorer.on.length / 8));
-    explorer.on.forEach((one, row) => {
-      if (!one) bytes[row >> 3] |= 1 << (row & 7);
-    });
     const parts = new URLSearchParams();
     parts.set("tab", this.tab || "explore");
-    if (bytes.some((one) => one)) parts.set("off", btoa(String.fromCharCode(...bytes)).replace(/A+=*$/, "").replaceAll("+", "-").replaceAll("/", "_"));
+    if (explorer.on.some((one) => !one)) parts.set("off", bitsOf(explorer.on.map((one) => 1 - one)).replace(/A+=*$/, "").replaceAll("+", "-").replaceAll("/", "_"));
     if (explorer.shown.length) parts.set("tests", explorer.shown.join("."));
     if (this.suspects && this.suspects.dropped().length) parts.set("drop", this.suspects.dropped().join("."));
+    this.address(parts);
+  }
+
+  address(parts) {
     const hash = `#${parts}`;
     if (hash !== location.hash) {
       this.own = hash;
@@ -92,6 +102,7 @@ class Page {
     if (location.hash === this.own) return;
     const parts = new URLSearchParams(location.hash.slice(1));
     const { explorer } = this;
+    if (!explorer) return this.showTab(parts.get("tab") || "");
     const places = (text, count) =>
       (text || "").split(".").filter((one) => /^\d+$/.test(one)).map(Number).filter((one) => one < count);
     try {
@@ -107,9 +118,17 @@ class Page {
     }
     if (this.suspects) this.suspects.set(places(parts.get("drop"), this.data.pool.length));
     explorer.filter();
-    this.showTab(parts.get("tab") || "explore");
+    this.showTab(parts.get("tab") || "");
   }
 }
 
-window.gptfl = new Page(JSON.parse(byId("data").textContent));
-document.documentElement.dataset.ready = "yes";
+const page = new Page(JSON.parse(byId("data").textContent));
+window.gptfl = page;
+
+async function begin() {
+  await page.source.start();
+  page.build();
+  document.documentElement.dataset.ready = "yes";
+}
+
+begin();

@@ -3,28 +3,34 @@
 class Matrix {
   constructor(page) {
     const matrix = page.data.matrix;
-    Object.assign(this, { page, data: page.data, mean: unpacked(matrix.mean), spread: matrix.spread ? unpacked(matrix.spread) : null });
+    Object.assign(this, { page, data: page.data, mean: null, spread: null, most: 1 });
     this.rows = matrix.rows;
     this.columns = matrix.columns;
     this.view = { left: 0, top: 0, width: this.columns.length, height: this.rows.length };
     this.cell = [0, 0];
     this.canvas = byId("matrix-canvas");
-    const values = Array.from(this.mean.values, Math.abs).sort((a, b) => a - b);
-    this.most = values[Math.floor(0.98 * (values.length - 1))] || values[values.length - 1] || 1;
-    byId("matrix-scale").textContent = `from −${number(this.most, 2)} (harms, orange) to +${number(this.most, 2)} (helps, blue)`;
     this.listen();
-    this.pairs();
+    page.source.effects((mean, spread) => this.take(mean, spread));
     new ResizeObserver(() => this.draw()).observe(this.canvas.parentElement);
   }
 
+  // Once all effects are there, for drawing each block would take longer than fetching it.
+  take(mean, spread) {
+    Object.assign(this, { mean, spread });
+    const values = Array.from(mean, Math.abs).sort((a, b) => a - b);
+    this.most = values[Math.floor(0.98 * (values.length - 1))] || values[values.length - 1] || 1;
+    byId("matrix-scale").textContent = `from −${number(this.most, 2)} (harms, orange) to +${number(this.most, 2)} (helps, blue)`;
+    this.pairs();
+    this.draw();
+  }
+
   value(row, column) {
-    const width = this.mean.shape[1];
-    return this.mean.values[row * width + this.columns[column]];
+    return this.mean[row * this.columns.length + this.columns[column]];
   }
 
   sure(row, column) {
     if (!this.spread) return null;
-    return 1.6449 * this.spread.values[row * this.mean.shape[1] + this.columns[column]];
+    return 1.6449 * this.spread[row * this.columns.length + this.columns[column]];
   }
 
   listen() {
@@ -87,7 +93,7 @@ class Matrix {
 
   draw() {
     const box = this.canvas.parentElement.clientWidth;
-    if (!box) return;
+    if (!box || !this.mean) return;
     const ratio = window.devicePixelRatio || 1;
     const tall = Math.min(560, Math.max(200, this.rows.length * 6));
     Object.assign(this.canvas, { width: Math.round(box * ratio), height: Math.round(tall * ratio) });
@@ -109,7 +115,7 @@ class Matrix {
   }
 
   describe(row, column) {
-    const [train, test] = [this.data.pool[this.rows[row]], this.data.tests[this.columns[column]]];
+    const [train, test] = [this.page.source.row(this.rows[row]), this.data.tests[this.columns[column]]];
     const value = this.value(row, column);
     const half = this.sure(row, column);
     const between = half === null ? "" : ` [${signed(value - half, 2)}, ${signed(value + half, 2)}]`;
@@ -117,20 +123,25 @@ class Matrix {
   }
 
   hover(row, column) {
+    if (!this.mean) return;
     byId("matrix-hover").textContent = this.describe(row, column);
   }
 
-  select(row, column) {
+  async select(row, column) {
+    if (!this.mean) return;
     this.cell = [row, column];
-    const [train, test] = [this.data.pool[this.rows[row]], this.data.tests[this.columns[column]]];
+    this.draw();
+    const near = this.data.duplicates.filter((pair) => pair.includes(this.rows[row])).map(([a, b]) => (a === this.rows[row] ? b : a));
+    const [train, ...others] = await this.page.source.whole([this.rows[row], ...near]);
+    if (this.cell[0] !== row || this.cell[1] !== column) return;
+    const test = this.data.tests[this.columns[column]];
     const value = this.value(row, column);
     const half = this.sure(row, column);
     const verdict = half !== null && Math.abs(value) <= half ? "can't tell which way" : value > 0 ? "helps" : "harms";
     byId("matrix-said").textContent = this.describe(row, column);
-    const near = this.data.duplicates.filter((pair) => pair.includes(this.rows[row]));
     const parts = [
       element("p", {}, element("strong", {}, this.describe(row, column)), ` (${verdict})`),
-      near.length ? element("p", { class: "note" }, `Near-duplicates of the training example: ${near.map(([a, b]) => this.data.pool[a === this.rows[row] ? b : a].id).join(", ")}.`) : null,
+      near.length ? element("p", { class: "note" }, `Near-duplicates of the training example: ${others.map((one) => one.id).join(", ")}.`) : null,
       element(
         "div",
         { class: "two" },
@@ -139,14 +150,14 @@ class Matrix {
       ),
     ];
     byId("pair").replaceChildren(...parts.filter(Boolean));
-    this.draw();
   }
 
   // The pairs that are helped and harmed most, for those who don't see the cells.
-  pairs() {
+  async pairs() {
     const cells = [];
     for (let row = 0; row < this.rows.length; row++) for (let column = 0; column < this.columns.length; column++) cells.push([row, column, this.value(row, column)]);
     cells.sort((a, b) => b[2] - a[2]);
+    await this.page.source.whole([...new Set([...cells.slice(0, 8), ...cells.slice(-8)].map(([row]) => this.rows[row]))]);
     const lines = (some) =>
       some.map(([row, column, value]) =>
         element(

@@ -5,8 +5,8 @@ class Suspects {
     Object.assign(this, { page, data: page.data });
     this.choices = new Map();
     byId("suspects-list").append(...this.data.suspects.map((one, place) => this.card(one, place)));
-    byId("drop-copy").addEventListener("click", () => copy(this.dropFile(), `${this.dropped().length} ids to drop`));
-    byId("drop-save").addEventListener("click", () => download(this.dropFile(), "drop.txt"));
+    byId("drop-copy").addEventListener("click", () => this.take((text) => copy(text, `${this.dropped().length} ids to drop`)));
+    byId("drop-save").addEventListener("click", () => this.take((text) => download(text, "drop.txt")));
     byId("drop-verify").addEventListener("click", () => copy(this.data.commands.verify_drop, "the command: it takes the saved drop.txt"));
     byId("drop-try").addEventListener("click", () => {
       const on = new Uint8Array(this.data.pool.length).fill(1);
@@ -64,7 +64,8 @@ class Suspects {
     for (const id of ["drop-copy", "drop-save", "drop-verify", "drop-try"]) byId(id).disabled = !count;
   }
 
-  dropFile() {
-    return `${this.dropped().map((row) => this.data.pool[row].written).join("\n")}\n`;
+  async take(use) {
+    const rows = await this.page.source.whole(this.dropped());
+    use(`${rows.map((example) => example.written).join("\n")}\n`);
   }
 }

@@ -8,11 +8,11 @@ class Trust {
     held.runs.forEach((name, place) => runs.append(element("option", { value: place }, name)));
     const tests = byId("held-test");
     tests.append(element("option", { value: -1 }, "mean of the test examples"));
-    page.data.tests.forEach((test, place) => tests.append(element("option", { value: place }, `${test.id}: ${test.short}`)));
+    page.data.tests.forEach((test, place) => tests.append(element("option", { value: place }, test.short ? `${test.id}: ${test.short}` : test.id)));
     this.values = ["predicted", "recorded", "low", "high"].map((name) => (held[name] ? unpacked(held[name]) : null));
     this.chart = new Trajectory(byId("held-chart"), "", 240);
     byId("held-legend").append(
-      legend([["predicted, before it was seen", "predicted"], ["recorded", "recorded"], ["average recorded run", "average"], ...(this.values[2] ? [["90 % interval", "band"]] : [])]),
+      legend([[held.title, "predicted"], ...(this.values[1] ? [["recorded", "recorded"]] : []), [held.against, "average"], ...(this.values[2] ? [["90 % interval", "band"]] : [])]),
     );
     for (const select of [runs, tests]) select.addEventListener("change", () => this.show());
     byId("held-next").addEventListener("click", () => this.turn(1));
@@ -40,16 +40,21 @@ class Trust {
         return sum / count;
       });
     const [predicted, recorded, low, high] = this.values;
-    const average = steps.map((_, row) => (test >= 0 ? this.held.average[row][test] : this.held.average[row].reduce((a, b) => a + b, 0) / count));
+    const average = steps.map((_, row) => (test >= 0 ? this.held.average[row][test] : meanKnown(this.held.average[row])));
     const lines = [
       { ...AVERAGE, values: average, colour: colour("average") },
-      { ...RECORDED, values: of(recorded), colour: colour("ink") },
+      ...(recorded ? [{ ...RECORDED, values: of(recorded), colour: colour("ink") }] : []),
       { ...PREDICTED, values: of(predicted), colour: colour("predicted") },
     ];
     const band = low && test >= 0 ? [of(low), of(high)] : null;
     const name = test >= 0 ? this.data.tests[test].id : "mean of the test examples";
     this.chart.setTitle(`${this.held.runs[run]}, ${name}`);
     const last = steps.length - 1;
-    this.chart.draw(steps, lines, band, `${name}: predicted ${number(lines[2].values[last])}, recorded ${number(lines[1].values[last])} at step ${steps[last]}`);
+    this.chart.draw(steps, lines, band, `${name}: predicted ${number(lines[lines.length - 1].values[last])}${recorded ? `, recorded ${number(lines[1].values[last])}` : ""} at step ${steps[last]}`);
   }
+}
+
+// The mean of values that are all known, else nothing.
+function meanKnown(values) {
+  return values.some((one) => one === null) ? null : values.reduce((a, b) => a + b, 0) / values.length;
 }
