@@ -67,7 +67,7 @@ def test_the_words_that_the_shell_offers_are_those_that_are_taken() -> None:
         assert all(f"{word} (" in how.help for word in HOWS)
     words = {place.name: place.option.complete for place in places(RankOptions)}
     assert words["purpose"] == PURPOSES
-    assert words["only"] == (HELPFUL, HARMFUL)
+    assert words["only"] == (HELPFUL, HARMFUL, "both")
 
 
 def test_selecting_for_the_examples_themselves_is_not_offered() -> None:
