@@ -1,7 +1,7 @@
 """A recording on its way to disk: what is left to do, whether it may go on, and keeping each run."""
 
-import contextlib
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,7 +20,9 @@ from gptfl.core import (
 from gptfl.core.curriculum import recorded_steps
 from gptfl.designs.draws import LEAVE_SMALL, Draw
 from gptfl.errors import DataError
+from gptfl.plugins.guards import runs_of, workers_of
 from gptfl.plugins.interfaces import Executor, Metric, Plan
+from gptfl.plugins.work import Tally
 from gptfl.recording.batching import weighed
 from gptfl.recording.design import identify
 from gptfl.recording.reference_run import ReferenceJob
@@ -190,9 +192,20 @@ class RecordingJob:
                 )
 
     def estimate(
-        self, trainer: "RecordingTrainer", left: list[Plan], announce: Callable[["CostEstimate"], None] | None
+        self,
+        trainer: "RecordingTrainer",
+        left: list[Plan],
+        announce: Callable[["CostEstimate"], None] | None,
+        executor: Executor | None = None,
     ) -> "CostEstimate":
-        """Estimate what is left, and tell."""
+        """Estimate what is left, and tell.
+
+        Args:
+            trainer: is timed.
+            left: the plans that are left.
+            announce: called with the estimate, None for nobody.
+            executor: carries the runs out, maybe several at once; None for one after another.
+        """
         from gptfl.recording.cost import Size, estimate
 
         known = self.settings
@@ -211,6 +224,8 @@ class RecordingJob:
         )
         guess = estimate(trainer, left[0] if left else self.plans[0], size, (*_notes(trainer), *self.data.notes))
         guess = replace(guess, whole_steps=self.whole_steps, follows_gradients=self.reference is not None)
+        if executor is not None:
+            guess = replace(guess, workers=workers_of(executor))
         if known.design == LEAVE_SMALL:
             guess = replace(guess, left_out=known.leave_out_size)
         if self.draws:
@@ -240,16 +255,17 @@ class RecordingJob:
         """
         from gptfl.training.trainer import DivergedError
 
-        place = {plan.index: order for order, plan in enumerate(left)}
+        tally = Tally()
         number = {plan.index: order + 1 for order, plan in enumerate(self.plans)}
         total = sum(len(plan.batches) for plan in left)
 
         def on_step(index: int, done: int, steps: int) -> None:
-            progress("collect", place[index] * steps + done, total, f"run {number[index]} of {len(self.plans)}")
+            progress("collect", tally.add(index, done), total, f"run {number[index]} of {len(self.plans)}")
 
         try:
-            for run in executor.execute(make_trainer, left, on_step):
-                self.keep(run)
+            with closing(runs_of(executor, make_trainer, left, on_step)) as runs:
+                for run in runs:
+                    self.keep(run)
         except DivergedError as error:
             diverged_path = self.path.with_name(
                 self.path.name.removesuffix(".dynamics.h5") + f".{error.run.name}.diverged.h5"
@@ -322,29 +338,3 @@ def _notes(trainer: "RecordingTrainer") -> tuple[str, ...]:
     if recipe.processes > 1 and trainer.network.drops:
         notes.append("each process draws its own dropout: with another --processes the outcome would be another")
     return tuple(filter(None, notes))
-
-
-def take_part(job: "RecordingJob", executor: "Executor", make_trainer: "TrainerMaker", dry_run: bool) -> None:
-    """What the other processes do of a recording: compute their share of every run, and write nothing.
-
-    Args:
-        job: the recording; the first process decides which runs are left, which the others receive.
-        executor: carries out the runs.
-        make_trainer: makes this process's trainer, of the group of all of them.
-        dry_run: whether only the cost is estimated.
-    """
-    from gptfl.training.trainer import DivergedError
-
-    group = make_trainer.group
-    left = group.broadcast(job.plans)
-    if not left and not dry_run:
-        return
-    trainer = make_trainer()
-    if dry_run:
-        job.estimate(trainer, left, None)
-        return
-    left = group.broadcast(job.plans)
-    job.estimate(trainer, left, None)
-    with contextlib.suppress(DivergedError):  # the first process knows as much, and tells
-        for _ in executor.execute(make_trainer, left, lambda index, done, total: None):
-            pass

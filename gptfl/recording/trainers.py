@@ -7,14 +7,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jaxtyping import Float
 
-from gptfl.core import Dynamics, Example, MetricInfo, Progress, TaskData, silent
+from gptfl.core import Dynamics, Example, MetricInfo, Progress, Run, TaskData, silent
 from gptfl.core.packing import PACKINGS
 from gptfl.core.recording_settings import DECAYS, DECODINGS, MEANS, OPTIMISERS, QUANTISED
 from gptfl.core.schedules import SCHEDULES
 from gptfl.errors import DataError, UsageError
 from gptfl.plugins.guards import make_metric
-from gptfl.plugins.interfaces import Metric
+from gptfl.plugins.interfaces import Metric, Plan
+from gptfl.plugins.work import Outcome, Unit, Work
 from gptfl.recording.recording import OpenedRecording
+from gptfl.recording.run_units import describe, run_of, unit_of
 from gptfl.recording.tokens import check_tokens
 from gptfl.store.jsonlines import shown
 
@@ -107,6 +109,19 @@ class TrainerMaker:
             )
             self.progress("set up", 1, 1)
         return self._made
+
+    def work(self) -> Work:
+        """All it takes to make this trainer in another process, in plain values."""
+        weights = None if self._made is None else self._made.network.loaded.weights_hash
+        return describe(self.model, self.device, self.data, self.metrics, self.recipe, self.checkpoint_writer, weights)
+
+    def unit(self, plan: Plan) -> Unit:
+        """A plan as a unit of that work."""
+        return unit_of(plan)
+
+    def run(self, outcome: Outcome) -> Run:
+        """The run that a unit came to. Raises what it failed of, as the trainer's own ``run`` does."""
+        return run_of(outcome)
 
     def __getstate__(self) -> dict[str, Any]:
         """Leaves the made trainer and the callback behind when sent to another process."""

@@ -90,3 +90,10 @@ def test_what_trainings_of_a_check_cost_stands_under_what_they_are(capsys):
     assert "of 14" in found["training"]
     assert "lr 2e-05, fp32 on cpu" in found["training"]
     assert "64.0 MB" in found["memory"]
+
+
+def test_a_plan_says_when_the_last_run_is_done_where_several_are_carried_out_at_once(tmp_path):
+    alone = planned(tmp_path, "--runs", "6")
+    assert "at once" not in alone
+    several = planned(tmp_path, "--runs", "6", "--executor-set", "workers=4")
+    assert re.search(r"at once +4 runs, the last one done in about .* if each is as fast as here", several)
