@@ -130,7 +130,7 @@ def executor_set() -> Any:
     """The settings of what trains."""
     return option(
         (),
-        "A setting of the executor, such as workers=2 (docs/clusters.md); may be given several times. "
+        "Settings of the executor, such as workers=2,threads=4 (docs/clusters.md); may be given several times. "
         "It changes where runs are carried out, not what is recorded.",
         metavar="NAME=VALUE",
         panel=PRECISE,

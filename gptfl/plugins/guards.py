@@ -11,7 +11,7 @@ from gptfl.errors import PluginError
 from gptfl.plugins.interfaces import Executor, Metric, Plan, Task, Trainer
 from gptfl.plugins.optional import KnowsWorkers
 from gptfl.plugins.registry import Registry
-from gptfl.plugins.settings import read_settings
+from gptfl.plugins.settings import read_settings, single_settings
 
 
 def make_task(registry: Registry, name: str, **settings: Any) -> Task:
@@ -27,11 +27,12 @@ def make_metric(registry: Registry, name: str) -> Metric:
 
 
 def make_executor(registry: Registry, name: str, settings: Sequence[str] | Mapping[str, Any] = ()) -> Executor:
-    """The executor of that name, with the settings of ``--executor-set``.
+    """The executor of that name, with the settings of ``--executor-set``, of which a word may hold several.
 
     Raises ``PluginError`` as ``Registry.make`` does, and ``UsageError`` for a setting that is none.
     """
-    made: Executor = registry.make("executor", name, **read_settings(settings, "--executor-set", "workers=2"))
+    words = settings if isinstance(settings, Mapping) else single_settings(settings)
+    made: Executor = registry.make("executor", name, **read_settings(words, "--executor-set", "workers=2"))
     return made
 
 

@@ -6,6 +6,7 @@ what is allowed.
 """
 
 import math
+import re
 import reprlib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NoReturn
@@ -62,6 +63,11 @@ def read_settings(
             raise UsageError(f"{flag} {word!r} is not NAME=VALUE", f"write for example {flag} {such}")
         settings[name.replace("-", "_")] = parse_value(value)
     return settings
+
+
+def single_settings(given: Sequence[str]) -> list[str]:
+    """``name=value`` words, each by itself where several stand in one, as in ``partition=gpu,gres=gpu:1``."""
+    return [word for several in given for word in re.split(r",(?=[A-Za-z_][\w-]*=)", several)]
 
 
 def read_settings_by_part(given: Sequence[str] | Mapping[str, Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:

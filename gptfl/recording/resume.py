@@ -19,7 +19,7 @@ from gptfl.core import (
 )
 from gptfl.core.curriculum import recorded_steps
 from gptfl.designs.draws import LEAVE_SMALL, Draw
-from gptfl.errors import DataError
+from gptfl.errors import DataError, ResourceError
 from gptfl.plugins.guards import runs_of, workers_of
 from gptfl.plugins.interfaces import Executor, Metric, Plan
 from gptfl.plugins.work import Tally
@@ -265,6 +265,7 @@ class RecordingJob:
         try:
             with closing(runs_of(executor, make_trainer, left, on_step)) as runs:
                 for run in runs:
+                    self._check_saved(run)
                     self.keep(run)
         except DivergedError as error:
             diverged_path = self.path.with_name(
@@ -277,6 +278,15 @@ class RecordingJob:
                 error.problem, f"{error.remedy}; the run up to there is in {diverged_path}{kept}"
             ) from error
         self.merge()
+
+    def _check_saved(self, run: Run) -> None:
+        """Raise ``ResourceError`` where a run's checkpoints aren't here, as a worker on another machine may leave them."""
+        writer = self.checkpoint_writer
+        if writer is not None and writer.missing(run.index):
+            raise ResourceError(
+                f"{run.name} was carried out, and its checkpoints are not in {writer.folder}",
+                "take a --workspace that all workers see under the same path, or leave --checkpoints out",
+            )
 
     def keep(self, run: Run) -> None:
         """Put one finished run on disk, unless it is there and was only carried out again for its checkpoints."""

@@ -191,6 +191,7 @@ def test_threads_are_those_given_or_asked_for_or_a_share(monkeypatch: pytest.Mon
 def test_settings_are_read_and_refused(neox: Path, tmp_path: Path) -> None:
     found = build([])
     assert workers_of(make_executor(found, "local", ("workers=3",))) == 3
+    assert vars(make_executor(found, "local", ("threads=2,workers=3",))) == vars(Local(workers=3, threads=2))
     for given, error, told in (
         ("workers=0", UsageError, "executor local: workers is 0"),
         (
@@ -209,3 +210,16 @@ def test_settings_are_read_and_refused(neox: Path, tmp_path: Path) -> None:
 def test_what_makes_no_describable_trainer_is_told() -> None:
     with pytest.raises(PluginError, match="function makes a trainer that can't be made in another process"):
         list(Local(workers=2).execute(lambda: None, [], lambda *given: None))  # type: ignore[arg-type, return-value]
+
+
+def test_checkpoints_that_a_worker_left_elsewhere_are_missed(
+    neox: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def elsewhere(self: Any, network: Any, group: Any, run: int, step: int) -> None:
+        pass
+
+    monkeypatch.setattr("gptfl.training.checkpoints.CheckpointWriter.save", elsewhere)
+    with pytest.raises(
+        ResourceError, match=r"run-0000 was carried out, and its checkpoints are not in .*: take a --work"
+    ):
+        record(neox, tmp_path, checkpoints=2, runs=1)
