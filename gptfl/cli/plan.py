@@ -53,10 +53,14 @@ def _gradients(plan: "CostEstimate") -> dict[str, str]:
         )
     if plan.sketches is not None:
         sketches = plan.sketches
+        many = sketches.workers or 1
+        shared = (
+            f"; shared by {many} workers about {console.human_seconds(sketches.seconds / many)}" if many > 1 else ""
+        )
         rows["sketches"] = (
             f"{'along the same run' if plan.gradients else 'one reference run besides'}; {sketches.pool} + {sketches.test} "
             f"gradients in {sketches.dimensions} dimensions at steps {', '.join(map(str, sketches.points))}: about "
-            f"{console.human_seconds(sketches.seconds)} ({console.human_seconds(sketches.per_example)} an example) and "
+            f"{console.human_seconds(sketches.seconds)} ({console.human_seconds(sketches.per_example)} an example{shared}) and "
             f"{decimal(sketches.memory_bytes)} of memory more, {decimal(sketches.file_bytes)} of file"
         )
     return rows

@@ -23,6 +23,7 @@ from gptfl.plugins.interfaces import Plan, Trainer
 
 KINDS: Mapping[str, str] = {
     "runs": "gptfl.recording.run_worker",
+    "sketches": "gptfl.recording.run_worker",
     "check": "gptfl.testing.executors",
 }
 """By the kind of work, the module whose ``open_work`` begins it. No other name is ever imported."""

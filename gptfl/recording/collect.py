@@ -206,7 +206,7 @@ def execute_job(
     if left:
         job.record(runner, make_trainer, left, progress)
     notes: tuple[str, ...] = () if left else (_all_recorded(job),)
-    notes += job.record_reference(trainer, progress)
+    notes += job.record_reference(trainer, progress, runner, make_trainer)
     if again:
         which = "1 recorded run was" if again == 1 else f"{again} recorded runs were"
         notes += (f"{which} carried out again for checkpoints that were missing",)

@@ -26,8 +26,9 @@ from gptfl.plugins.work import Tally
 from gptfl.recording.batching import weighed
 from gptfl.recording.design import identify
 from gptfl.recording.reference_run import ReferenceJob
+from gptfl.recording.sketch_units import shares_out
 from gptfl.recording.tokens import mark_tokens
-from gptfl.recording.trainers import TrainerMaker
+from gptfl.recording.trainers import TrainerMaker, is_newer
 from gptfl.store.durable import cannot_write
 from gptfl.store.recordings import append_run, check_nothing_beside, merge_runs, read_dynamics, write_dynamics
 
@@ -94,7 +95,7 @@ class RecordingJob:
         if existing is None:
             return
         is_same_model = existing.settings.model == known.model or existing.settings.source == known.source
-        if is_same_model and not _is_newer(make_trainer.model, self.path):
+        if is_same_model and not is_newer(make_trainer.model, self.path):
             return
         from gptfl.training.load import load_model
 
@@ -106,11 +107,20 @@ class RecordingJob:
         """Whether anything along a reference run is asked for and not there yet; raises as ``left``."""
         return self.reference is not None and any(self.reference.left(self._existing()))
 
-    def record_reference(self, trainer: "RecordingTrainer", progress: Progress) -> tuple[str, ...]:
-        """Add what is asked for along a reference run and not there yet; returns what that was."""
+    def record_reference(
+        self, trainer: "RecordingTrainer", progress: Progress, executor: Executor, make_trainer: TrainerMaker
+    ) -> tuple[str, ...]:
+        """Add what is asked for along a reference run and not there yet; returns what that was.
+
+        Args:
+            trainer: carries it out.
+            progress: called along the way.
+            executor: shares sketches out where it has several workers.
+            make_trainer: makes their trainers.
+        """
         if self.reference is None or not self.lacks_gradients():
             return ()
-        return self.reference.record(trainer, self._existing(), progress)
+        return self.reference.record(trainer, self._existing(), progress, executor, make_trainer)
 
     def again(self, left: list[Plan]) -> int:
         """How many of these are recorded already and are only carried out again for their checkpoints."""
@@ -237,7 +247,10 @@ class RecordingJob:
             if products:
                 guess = replace(guess, gradients=self.reference.cost(trainer, per_step))
             if sketches:  # along the same run
-                guess = replace(guess, sketches=self.reference.sketch_cost(trainer, 0.0 if products else per_step))
+                cost = self.reference.sketch_cost(trainer, 0.0 if products else per_step)
+                if executor is not None and shares_out(executor) and not products:
+                    cost = replace(cost, workers=workers_of(executor))
+                guess = replace(guess, sketches=cost)
         if announce is not None:
             announce(guess)
         if self.checkpoint_writer is not None:
@@ -320,20 +333,6 @@ def left_at(path: Path) -> str:
         return KEPT if path.is_file() else NONE_KEPT
     except OSError:
         return NONE_KEPT
-
-
-def _is_newer(model: str, recording: Path) -> bool:
-    """Whether weights in a model's folder were written after the recording."""
-    from gptfl.training.names import resolve_model
-
-    source = resolve_model(model)
-    if source.kind != "folder":
-        return False
-    try:
-        made = recording.stat().st_mtime_ns
-        return any(path.stat().st_mtime_ns > made for path in Path(source.location).glob("*.safetensors"))
-    except OSError:
-        return False
 
 
 def _notes(trainer: "RecordingTrainer") -> tuple[str, ...]:

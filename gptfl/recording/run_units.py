@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from gptfl.training.checkpoints import CheckpointWriter
     from gptfl.training.trainer import TrainerSettings
 
-KIND = "runs"
+KIND, SKETCHES = "runs", "sketches"
 PARTIAL = "partial"
 """What the settings of a run that diverged are marked by; its arrays are what was recorded before."""
 

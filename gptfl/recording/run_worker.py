@@ -12,11 +12,13 @@ from gptfl.errors import DataError
 from gptfl.plugins.guards import make_metric
 from gptfl.plugins.registry import get_registry
 from gptfl.plugins.work import Outcome, Unit, Work, failure_of
-from gptfl.recording.run_units import PARTIAL, outcome_of, plan_of
+from gptfl.recording.run_units import PARTIAL, SKETCHES, outcome_of, plan_of
 from gptfl.recording.trainers import TrainerMaker
 from gptfl.store.examples import example_from_json
 from gptfl.training.checkpoints import CheckpointWriter
-from gptfl.training.trainer import DivergedError, TrainerSettings
+from gptfl.training.gradient_sketches import SketchSetup
+from gptfl.training.sketch_blocks import take_part
+from gptfl.training.trainer import DivergedError, RecordingTrainer, TrainerSettings
 
 
 def rebuilt(work: Work) -> TrainerMaker:
@@ -51,9 +53,10 @@ def _recipe(known: Mapping[str, Any]) -> TrainerSettings:
 
 
 def open_work(work: Work) -> Callable[[Unit, Callable[[int, int], None]], Outcome]:
-    """What carries out runs in this process, with as many threads as the work says. Loads the model.
+    """What carries out runs, or sketches parts of the examples, in this process. Loads the model.
 
-    Raises ``DataError`` where that has other weights here than where the runs are asked for.
+    It computes with as many threads as the work says. Raises ``DataError`` where the model has other weights here than
+    where the work is asked for.
     """
     if work.threads is not None:
         torch.set_num_threads(work.threads)
@@ -65,11 +68,26 @@ def open_work(work: Work) -> Callable[[Unit, Callable[[int, int], None]], Outcom
             "give a folder that every worker sees, or the same files",
         )
 
+    if work.kind == SKETCHES:
+        return _sketcher(trainer, work.settings[SKETCHES])
+
     def carry_out(unit: Unit, on_step: Callable[[int, int], None]) -> Outcome:
         try:
             return outcome_of(trainer.run(plan_of(unit), on_step))
         except DivergedError as error:
             kept = outcome_of(error.run)
             return replace(kept, settings={**kept.settings, PARTIAL: True}, failure=failure_of(error))
+
+    return carry_out
+
+
+def _sketcher(
+    trainer: RecordingTrainer, known: Mapping[str, Any]
+) -> Callable[[Unit, Callable[[int, int], None]], Outcome]:
+    setup = SketchSetup.of(trainer, known["dimensions"], known["modules"], memory=known["memory"])
+
+    def carry_out(unit: Unit, on_step: Callable[[int, int], None]) -> Outcome:
+        part, parts = unit.settings["part"], unit.settings["parts"]
+        return Outcome(unit.index, {}, take_part(trainer, plan_of(unit), known["points"], setup, part, parts, on_step))
 
     return carry_out

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -211,3 +212,17 @@ def _check_words(recipe: "TrainerSettings") -> None:
             parse_lora(recipe.lora)
         except UsageError as error:
             raise DataError(f"the recording has the setting lora = {shown(recipe.lora)}", error.problem) from error
+
+
+def is_newer(model: str, recording: Path) -> bool:
+    """Whether weights in a model's folder were written after the recording."""
+    from gptfl.training.names import resolve_model
+
+    source = resolve_model(model)
+    if source.kind != "folder":
+        return False
+    try:
+        made = recording.stat().st_mtime_ns
+        return any(path.stat().st_mtime_ns > made for path in Path(source.location).glob("*.safetensors"))
+    except OSError:
+        return False

@@ -97,3 +97,5 @@ def test_a_plan_says_when_the_last_run_is_done_where_several_are_carried_out_at_
     assert "at once" not in alone
     several = planned(tmp_path, "--runs", "6", "--executor-set", "workers=4")
     assert re.search(r"at once +4 runs, the last one done in about .* if each is as fast as here", several)
+    sketched = planned(tmp_path, "--sketches", "--sketch-dimensions", "16", "--executor-set", "workers=4")
+    assert re.search(r"an example; shared by 4 workers about [\d.]+ m?s\) and", sketched)

@@ -49,6 +49,7 @@ def test_several_processes_keep_them() -> None:
 
 def test_two_processes_record_what_one_does(neox: Path, tmp_path: Path, started: list[Popen]) -> None:
     more = {"metrics": ("loss", "accuracy"), "runs": 4, "gradients": "own", "checkpoints": 2}
+    more |= {"sketches": True, "sketch_points": 2, "sketch_dimensions": 24}
     alone = record(neox, tmp_path / "alone", **more)
     seen: list[tuple[int, int]] = []
 
@@ -57,10 +58,14 @@ def test_two_processes_record_what_one_does(neox: Path, tmp_path: Path, started:
             seen.append((done, total))
 
     both = record(neox, tmp_path / "both", **more, **TWO, progress=look)
-    assert len(started) == 2
+    assert len(started) == 3  # two for runs; all gradients are one piece
     same_recording(read_dynamics(alone.path), read_dynamics(both.path))
     assert read_dynamics(alone.path).settings == read_dynamics(both.path).settings
     assert max(seen) == (16, 16)
+    sketches = [read_dynamics(one.path).sketches for one in (alone, both)]
+    assert sketches[0] is not None
+    assert sketches[1] is not None
+    assert sketches[0].fingerprint == sketches[1].fingerprint
     saved = {
         path.relative_to(tmp_path / "alone"): path.read_bytes() for path in (tmp_path / "alone").rglob("*.safetensors")
     }
