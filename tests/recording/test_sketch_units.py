@@ -13,6 +13,7 @@ from gptfl.errors import DataError
 from gptfl.executors import Local
 from gptfl.plugins.registry import Registry, build, using
 from gptfl.plugins.work import Outcome, Unit, carry_out
+from gptfl.recording.sketch_units import shares_out
 from gptfl.store.recordings import read_dynamics
 from gptfl.training.gradients import blocks
 from tests.recording.test_collect import record, same_recording
@@ -116,3 +117,17 @@ def test_a_sketch_that_is_not_finite_is_named(neox: Path, tmp_path: Path, monkey
         DataError, match=r"the gradient of pool example '.*' is not finite at step 4 of the reference run"
     ):
         record(neox, tmp_path, runs=1, sketches=True, sketch_points=2, sketch_dimensions=24, executor="several")
+
+
+def test_only_several_workers_that_take_any_unit_share_them() -> None:
+    class RunsAlone:
+        name, workers = "runs alone", 4
+
+        def execute(self, *given: Any) -> Iterator[Any]:
+            yield from ()
+
+    assert shares_out(Several())
+    assert shares_out(Several(None))
+    assert not shares_out(Several(1))
+    assert not shares_out(RunsAlone())
+    assert not shares_out(None)
