@@ -78,6 +78,7 @@ def test_a_plan_says_what_can_be_asked_later(tmp_path):
 
 def test_what_trainings_of_a_check_cost_stands_under_what_they_are(capsys):
     cost = SimpleNamespace(
+        workers=1,
         trained_parameters=1_500_000, parameters=14_000_000, learning_rate=2e-5, precision="fp32", device="cpu",
         seconds=90.0, seconds_per_step=0.5, memory_bytes=64_000_000,
     )  # fmt: skip
