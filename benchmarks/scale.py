@@ -8,7 +8,6 @@ Run by hand: python benchmarks/scale.py --pool 50000 --test 500
 
 import argparse
 import os
-import resource
 import subprocess
 import sys
 import tempfile

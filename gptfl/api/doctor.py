@@ -290,7 +290,7 @@ class _Road:
         self, simulator: Simulator, plan: DoctorPlan, patch: tuple[str, ...], table: Path
     ) -> Mapping[str, Any] | None:
         """Pairs of trainings without the patch and without as many random rows, unless they are there already."""
-        root, seed = self.space.root, self.options.execution.seed
+        root, execution, seed = self.space.root, self.options.execution, self.options.execution.seed
         ids = [one.id for one in simulator.opened.recording.dynamics.pool]
         others = [one for one in ids if one not in set(patch)]
         drawn = generator(seed, Stream.RANDOM_SUBSETS).permutation(len(others))[: len(patch)]
@@ -310,7 +310,7 @@ class _Road:
                     orders=plan.pairs,
                     output=target,
                     model=self.options.model,
-                    device=self.options.execution.device,
+                    **{name: getattr(execution, name) for name in ("device", "executor", "executor_set")},
                     seed=seed,
                 )
                 verify_with(asked, progress=self.progress, opened=simulator.opened)

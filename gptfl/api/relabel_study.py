@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from numbers import Real
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from gptfl.influence.targets import check_how, influence_target
 from gptfl.options.base import make
 from gptfl.options.influence import RelabelStudyOptions
 from gptfl.options.signature import takes
-from gptfl.plugins.guards import make_executor, make_metric
+from gptfl.plugins.guards import make_executor, make_metric, workers_of
 from gptfl.recording.cost import Announce
 from gptfl.recording.recording import OpenedRecording, with_texts
 from gptfl.recording.trainers import model_of
@@ -78,7 +79,7 @@ def relabel_study_with(
             f"{recording.path} has no flipped labels to correct", "record with gptfl collect --flip-labels 0.4"
         )
     target, picture = study_targets("relabel-study", recording, study)
-    runner = make_executor(recording.registry, study.executor)
+    runner = make_executor(recording.registry, study.executor, study.executor_set)
     retrainer = _retrainer(recording, options, progress)
     subject = influence_target(influence.on, recording.dynamics)
     own = measure_initial_metrics(recording, sources[0].metric, None, None, progress)
@@ -90,7 +91,7 @@ def relabel_study_with(
     distinct = list(dict.fromkeys(training for one in trainings.values() for row in one for training in row))
     retrainer.open()
     if announce is not None:
-        announce(retrainer.estimate(distinct))
+        announce(replace(retrainer.estimate(distinct), workers=workers_of(runner)))
     if study.dry_run:
         return None
     with recording.workspace.lock("gptfl relabel-study"):

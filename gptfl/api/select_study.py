@@ -1,6 +1,7 @@
 """Trains on selected subsets, scored on test examples that the selection never saw, to see what selecting is worth."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from gptfl.influence.targets import check_how
 from gptfl.options.base import make
 from gptfl.options.influence import SelectStudyOptions
 from gptfl.options.signature import takes
-from gptfl.plugins.guards import make_executor, make_metric
+from gptfl.plugins.guards import make_executor, make_metric, workers_of
 from gptfl.plugins.interfaces import Metric
 from gptfl.plugins.registry import Registry
 from gptfl.recording.cost import Announce
@@ -82,7 +83,7 @@ def select_study_with(
     class_quota(source.scope.pool, spec)
     halves = split_tests(source, subject, options.score_on, seed)
     target, picture = study_targets("select-study", source.recording, study)
-    runner = make_executor(source.recording.registry, study.executor)
+    runner = make_executor(source.recording.registry, study.executor, study.executor_set)
     retrainer = _retrainer(source, halves, options, progress)
     choices, notes = baseline_choices(
         source,
@@ -100,7 +101,7 @@ def select_study_with(
     distinct = list(dict.fromkeys(training for one in kinds.values() for training in one))
     retrainer.open()
     if announce is not None:
-        announce(retrainer.estimate(distinct))
+        announce(replace(retrainer.estimate(distinct), workers=workers_of(runner)))
     if study.dry_run:
         return None
     with source.recording.workspace.lock("gptfl select-study"):

@@ -16,7 +16,7 @@ from gptfl.options.base import make
 from gptfl.options.common import Picture
 from gptfl.options.evaluation import VerifyOptions
 from gptfl.options.signature import takes
-from gptfl.plugins.guards import make_executor
+from gptfl.plugins.guards import make_executor, workers_of
 from gptfl.recording.cost import Announce
 from gptfl.report.verification import draw_verification, write_verification
 from gptfl.simulation.counterfactual import SimulationRequest, counterfactual_of
@@ -91,10 +91,10 @@ def verify_with(
     target, picture = _targets(source, request, options.output, options.figure, other)
     prediction = source.predict(request.query)
     average = against_average(source, request)
-    runner = make_executor(source.recording.registry, options.executor)
+    runner = make_executor(source.recording.registry, options.executor, options.executor_set)
     training = TrainingPlan.of(source, request, choice, options, progress, pairing)
     if announce is not None or options.dry_run:
-        guess = training.estimate()
+        guess = replace(training.estimate(), workers=workers_of(runner))
         if announce is not None:
             announce(guess)
     if options.dry_run:

@@ -20,6 +20,18 @@ def _generation(plan: "CostEstimate") -> dict[str, str]:
     }
 
 
+def _at_once(plan: "CostEstimate") -> dict[str, str]:
+    """When the last run will be done, where several are under way at once."""
+    if plan.workers == 1:
+        return {}
+    if plan.elapsed is None:
+        return {"at once": "as many runs as the executor has room for; the time is that of all together"}
+    return {
+        "at once": f"{plan.workers} runs, the last one done in about {console.human_seconds(plan.elapsed)} "
+        "if each is as fast as here, beside the start of the workers"
+    }
+
+
 def _checkpoints(plan: "CostEstimate") -> dict[str, str]:
     size = plan.checkpoint_bytes
     return {"checkpoints": f"{decimal(size)} more, in files of their own"} if size else {}
@@ -41,10 +53,14 @@ def _gradients(plan: "CostEstimate") -> dict[str, str]:
         )
     if plan.sketches is not None:
         sketches = plan.sketches
+        many = sketches.workers or 1
+        shared = (
+            f"; shared by {many} workers about {console.human_seconds(sketches.seconds / many)}" if many > 1 else ""
+        )
         rows["sketches"] = (
             f"{'along the same run' if plan.gradients else 'one reference run besides'}; {sketches.pool} + {sketches.test} "
             f"gradients in {sketches.dimensions} dimensions at steps {', '.join(map(str, sketches.points))}: about "
-            f"{console.human_seconds(sketches.seconds)} ({console.human_seconds(sketches.per_example)} an example) and "
+            f"{console.human_seconds(sketches.seconds)} ({console.human_seconds(sketches.per_example)} an example{shared}) and "
             f"{decimal(sketches.memory_bytes)} of memory more, {decimal(sketches.file_bytes)} of file"
         )
     return rows
@@ -120,6 +136,7 @@ def announce(plan: "CostEstimate") -> None:
             "time": f"about {console.human_seconds(plan.seconds)} "
             f"({console.human_seconds(plan.seconds_per_step)} a step, "
             f"{console.human_seconds(plan.seconds_per_evaluation)} a measurement)",
+            **_at_once(plan),
             "memory": f"about {decimal(plan.memory_bytes)} and activations"
             + (f", in each of {plan.processes} processes" if plan.processes > 1 else ""),
             "file": f"about {decimal(plan.file_bytes)}",
@@ -142,6 +159,7 @@ def announce_trainings(plan: "CostEstimate", trainings: Mapping[str, str]) -> No
             **trainings,
             "training": f"{trained} of {whole} parameters, lr {plan.learning_rate:g}, {plan.precision} on {plan.device}",
             "time": f"about {console.human_seconds(plan.seconds)} ({console.human_seconds(plan.seconds_per_step)} a step)",
+            **_at_once(plan),
             "memory": f"about {decimal(plan.memory_bytes)} and activations",
         }
     )

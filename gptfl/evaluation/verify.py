@@ -15,8 +15,9 @@ from gptfl.evaluation.paired import Pairing
 from gptfl.evaluation.verification import Verification, named_batches, values_at
 from gptfl.options.common import File
 from gptfl.options.evaluation import VerifyOptions
-from gptfl.plugins.guards import make_metric
+from gptfl.plugins.guards import make_metric, runs_of
 from gptfl.plugins.interfaces import Executor, Plan
+from gptfl.plugins.work import Tally
 from gptfl.recording.recipe import recipe_in_file
 from gptfl.recording.recording import OpenedRecording, with_texts
 from gptfl.recording.tokens import check_tokens
@@ -139,10 +140,12 @@ class TrainingPlan:
         each = self.request.recipe.steps
         total = each * len(self.plans)
 
-        def on_step(index: int, done: int, steps: int) -> None:
-            progress("train", index * each + done, total, self.labels[index])
+        tally = Tally()
 
-        runs = {run.index: run for run in executor.execute(self.maker, self.plans, on_step)}
+        def on_step(index: int, done: int, steps: int) -> None:
+            progress("train", tally.add(index, done), total, self.labels[index])
+
+        runs = {run.index: run for run in runs_of(executor, self.maker, self.plans, on_step)}
         return [runs[plan.index] for plan in self.plans]
 
     def _trainer(self) -> "RecordingTrainer":

@@ -88,7 +88,9 @@ def option(default: Any = MISSING, help: str = "", *, flag: str | tuple[str, ...
         rest: the other fields of ``Option``.
     """
     flags = (flag,) if isinstance(flag, str) else tuple(flag)
-    return field(default=default, metadata={KEY: Option(help=help, flags=flags, **rest)})
+    known = Option(help=help, flags=flags, **rest)
+    # What isn't a part of the identity isn't shown either: gptfl doctor goes by what is.
+    return field(default=default, repr=known.identity, metadata={KEY: known})
 
 
 @dataclass(frozen=True, slots=True)

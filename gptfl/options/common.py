@@ -139,6 +139,18 @@ def executor() -> Any:
     )
 
 
+def executor_set() -> Any:
+    """The settings of what trains."""
+    return option(
+        (),
+        "Settings of the executor, such as workers=2,threads=4 (docs/clusters.md); may be given several times. "
+        "It changes where runs are carried out, not what is recorded.",
+        metavar="NAME=VALUE",
+        panel=PRECISE,
+        identity=False,
+    )
+
+
 # Fields of the same names would hide them.
 _workspace, _dynamics, _as_json = workspace, dynamics, as_json
 

@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 from gptfl.options import common
 from gptfl.options.base import at_least, option
-from gptfl.options.common import FILES, PRECISE, RESULT, File, Ids, InputOptions, Picture
+from gptfl.options.common import FILES, PRECISE, RESULT, File, Ids, InputOptions, Picture, Settings
 from gptfl.options.defaults import FEW_RUNS, PAPER
 from gptfl.options.simulation import RUN, CounterfactualOptions, LearningOptions, SimulatorOptions, encoder_option
 
@@ -159,6 +159,7 @@ class VerifyOptions:
     data: File = common.data()
     device: str = common.device()
     executor: str = common.executor()
+    executor_set: Settings = common.executor_set()
     seed: int = common.seed("the orders")
     as_json: bool = common.as_json()
     inputs: SimulatorOptions = SimulatorOptions()

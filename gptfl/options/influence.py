@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 from gptfl.options import common
 from gptfl.options.base import NOT_NEGATIVE, POSITIVE, Bound, at_least, option, share
-from gptfl.options.common import FILES, RESULT, TRAINED, File, Ids, InputOptions, Picture
+from gptfl.options.common import FILES, RESULT, TRAINED, File, Ids, InputOptions, Picture, Settings
 
 FEW = "give 2 or more: the spread tells what a difference is worth"
 INFLUENCE, OWN, CHOICE = "Which influence", "First scores, for --on self", "The subset"
@@ -151,6 +151,7 @@ class StudyOptions:
     model: str | None = option(None, "Model to train.", shown="the recording's", complete="model")
     dry_run: bool = option(False, "Print the cost, train nothing.")
     executor: str = common.executor()
+    executor_set: Settings = common.executor_set()
     device: str = common.device()
     seed: int = common.seed()
     as_json: bool = common.as_json()

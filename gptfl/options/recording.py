@@ -11,7 +11,7 @@ from gptfl.options.base import (
     option,
     share,
 )
-from gptfl.options.common import FILES, PRECISE, File
+from gptfl.options.common import FILES, PRECISE, File, Settings
 from gptfl.options.rows import RowOptions
 from gptfl.options.training import TrainingOptions as TrainingOptions
 
@@ -216,6 +216,7 @@ class ExecutionOptions:
         "What carries out the runs: local is this machine; others come from plugins (see gptfl plugins).",
         complete="executor",
     )
+    executor_set: Settings = common.executor_set()
     seed: int = common.seed()
 
 

@@ -1,15 +1,17 @@
 """Parts by kind, typed, and the check of what an estimator predicts."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Generator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float
 
-from gptfl.core import Prediction, Query
+from gptfl.core import Prediction, Query, Run
 from gptfl.errors import PluginError
-from gptfl.plugins.interfaces import Executor, Metric, Task
+from gptfl.plugins.interfaces import Executor, Metric, Plan, Task, Trainer
+from gptfl.plugins.optional import KnowsWorkers
 from gptfl.plugins.registry import Registry
+from gptfl.plugins.settings import read_settings, single_settings
 
 
 def make_task(registry: Registry, name: str, **settings: Any) -> Task:
@@ -24,10 +26,54 @@ def make_metric(registry: Registry, name: str) -> Metric:
     return made
 
 
-def make_executor(registry: Registry, name: str) -> Executor:
-    """The executor of that name. Raises ``PluginError`` as ``Registry.make`` does."""
-    made: Executor = registry.make("executor", name)
+def make_executor(registry: Registry, name: str, settings: Sequence[str] | Mapping[str, Any] = ()) -> Executor:
+    """The executor of that name, with the settings of ``--executor-set``, of which a word may hold several.
+
+    Raises ``PluginError`` as ``Registry.make`` does, and ``UsageError`` for a setting that is none.
+    """
+    words = settings if isinstance(settings, Mapping) else single_settings(settings)
+    made: Executor = registry.make("executor", name, **read_settings(words, "--executor-set", "workers=2"))
     return made
+
+
+def workers_of(executor: Executor) -> int | None:
+    """How many runs an executor carries out at once; one unless it says otherwise, None where that isn't known before."""
+    return executor.workers if isinstance(executor, KnowsWorkers) else 1
+
+
+def runs_of(
+    executor: Executor,
+    make_trainer: Callable[[], Trainer],
+    plans: Sequence[Plan],
+    on_step: Callable[[int, int, int], None],
+) -> Generator[Run, None, None]:
+    """Each plan's run when it is done, in any order and once, however often the executor has it.
+
+    Args:
+        executor: carries them out.
+        make_trainer: makes the trainer where the work happens.
+        plans: the runs to carry out.
+        on_step: called with a plan's index, the steps done and how many there are.
+
+    Raises ``PluginError`` for a run that no plan asks for, and where one is lacking in the end. The executor's iterator
+    is closed when this ends, however it ends.
+    """
+    asked = {plan.index for plan in plans}
+    left, who = set(asked), f"executor {executor.name!r}"
+    runs = executor.execute(make_trainer, plans, on_step)
+    try:
+        for run in runs:
+            if run.index not in asked:
+                raise PluginError(f"{who} gave run {run.index}, which is none of those that it was to carry out", WRONG)
+            if run.index in left:
+                left.remove(run.index)
+                yield run
+    finally:
+        close = getattr(runs, "close", None)
+        if close is not None:
+            close()
+    if left:
+        raise PluginError(f"{who} ended without run {min(left)} and gave no reason", WRONG)
 
 
 ROUNDING = 1e-6

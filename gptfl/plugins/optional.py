@@ -1,6 +1,6 @@
 """What a plugin's parts may offer beyond their interfaces, each by a protocol; gptfl looks for it by ``isinstance``."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -9,6 +9,7 @@ from jaxtyping import Float, Int
 from gptfl.core import Dynamics, Example, Features, Progress, Query
 from gptfl.core.linear_form import LinearForm
 from gptfl.plugins.interfaces import Estimator
+from gptfl.plugins.work import OnStep, Outcome, Unit, Work
 
 
 @runtime_checkable
@@ -213,3 +214,23 @@ class HasLinearForm(Protocol):
         Raises ``DataError`` where what was fitted, or that recipe, allows none.
         """
         ...
+
+
+@runtime_checkable
+class PerformsUnits(Protocol):
+    """What an executor may also offer: it carries out any units of work, blocks of examples among them."""
+
+    def perform(self, work: Work, units: Iterable[Unit], on_step: OnStep) -> Iterator[Outcome]:
+        """Yield what each unit came to when it is done, in any order, and each once.
+
+        A unit in vain is an ``Outcome``, too. Raises ``ResourceError`` where a unit's process is lost again and again.
+        """
+        ...
+
+
+@runtime_checkable
+class KnowsWorkers(Protocol):
+    """What an executor may also have: how many units it carries out at once."""
+
+    workers: int | None
+    """At most; None where that isn't known before."""

@@ -29,12 +29,14 @@ OPTIONAL: Mapping[str, Sequence[str]] = {
         *("influence", "self_influence", "influence_of", "influence_on_target", "influence_of_groups"),
         *("linear_form", "flops"),
     ),
+    "executor": ("perform",),
 }
 """Methods that a part of a kind may have besides those of its interface."""
 ATTRIBUTES: Mapping[str, Sequence[str]] = {
     "task": ("generated",),
     "encoder": ("progress", "notes", "seconds"),
     "estimator": ("notes_",),
+    "executor": ("workers",),
 }
 """Attributes that a part of a kind may have. Any call may set them, so they are read each time."""
 _ABSENT = object()
@@ -153,7 +155,7 @@ class Guarded:
             with self._part.blamed(name):
                 yield from method(*given, **named)
 
-        return generate if name == "execute" else call
+        return generate if name in ("execute", "perform") else call
 
     def _answer(self, name: str, given: tuple[Any, ...], answer: Any) -> Any:
         """What a method answered, or an attribute is, in the type that the interface promises."""
@@ -227,5 +229,6 @@ ANSWERS: Mapping[tuple[str, str], Callable[..., Any]] = {
     ("estimator", "self_influence"): _numbers,
     ("estimator", "flops"): lambda part, answer, *given: float(answer),
     ("estimator", "notes_"): _lines,
+    ("executor", "workers"): lambda part, answer: None if answer is None else max(1, int(answer)),
 }
 """How an answer is read, by kind and member: in the type promised, or refused."""

@@ -6,6 +6,7 @@ what is allowed.
 """
 
 import math
+import re
 import reprlib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NoReturn
@@ -43,17 +44,30 @@ def parse_value(text: str) -> Any:
         return text
 
 
-def read_settings(given: Sequence[str] | Mapping[str, Any]) -> dict[str, Any]:
-    """The settings of a part: a mapping as it is, or read from ``name=value`` words (see ``parse_value``)."""
+def read_settings(
+    given: Sequence[str] | Mapping[str, Any], flag: str = "--set", such: str = "order=2"
+) -> dict[str, Any]:
+    """The settings of a part: a mapping as it is, or read from ``name=value`` words (see ``parse_value``).
+
+    Args:
+        given: the mapping or the words.
+        flag: the option that they are given by.
+        such: an example of a word, for whoever writes another.
+    """
     if isinstance(given, Mapping):
         return dict(given)
     settings: dict[str, Any] = {}
     for word in given:
         name, sign, value = word.partition("=")
         if not sign or not name:
-            raise UsageError(f"--set {word!r} is not NAME=VALUE", "write for example --set order=2")
+            raise UsageError(f"{flag} {word!r} is not NAME=VALUE", f"write for example {flag} {such}")
         settings[name.replace("-", "_")] = parse_value(value)
     return settings
+
+
+def single_settings(given: Sequence[str]) -> list[str]:
+    """``name=value`` words, each by itself where several stand in one, as in ``partition=gpu,gres=gpu:1``."""
+    return [word for several in given for word in re.split(r",(?=[A-Za-z_][\w-]*=)", several)]
 
 
 def read_settings_by_part(given: Sequence[str] | Mapping[str, Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:

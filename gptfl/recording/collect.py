@@ -1,5 +1,6 @@
 """Records how fine-tuning on random subsets of a pool moves every test example's metrics."""
 
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,6 +12,7 @@ from gptfl.interruption import leaving
 from gptfl.options.base import make
 from gptfl.options.recording import CollectOptions
 from gptfl.options.signature import takes
+from gptfl.plugins.guards import runs_of
 from gptfl.plugins.interfaces import Executor
 from gptfl.plugins.registry import get_registry
 from gptfl.recording.design import make_plans
@@ -19,7 +21,7 @@ from gptfl.recording.movement import movement_of
 from gptfl.recording.plan import RecordingPlan, plan_recording
 from gptfl.recording.reference_run import ReferenceJob
 from gptfl.recording.result import CollectResult
-from gptfl.recording.resume import RecordingJob, left_at, take_part
+from gptfl.recording.resume import RecordingJob, left_at
 from gptfl.recording.trainers import TrainerMaker
 from gptfl.store.examples import check_examples
 from gptfl.store.workspace import Workspace
@@ -85,18 +87,44 @@ def record(
         progress, announce = silent, None
     if not group.main:
         job, make_trainer = _job(plan, examples, group, path, progress)
-        take_part(job, plan.executor, make_trainer, options.output.dry_run)
+        _take_part(job, plan.executor, make_trainer, options.output.dry_run)
         return CollectResult(path, plan.design.runs, 0, None)
     if options.output.dry_run:
         job, make_trainer = _job(plan, examples, group, path, progress)
         left = group.broadcast(job.left())
         trainer = make_trainer()
         job.left_by(trainer)
-        return CollectResult(path, plan.design.runs, 0, job.estimate(trainer, left, announce))
+        return CollectResult(path, plan.design.runs, 0, job.estimate(trainer, left, announce, plan.executor))
     with leaving(lambda: left_at(path)), space.lock("gptfl collect"):
         # What is recorded is read under the lock, so that nothing is added to it meanwhile.
         job, make_trainer = _job(plan, examples, group, path, progress)
         return execute_job(job, plan.executor, make_trainer, announce, progress)
+
+
+def _take_part(job: RecordingJob, executor: Executor, make_trainer: TrainerMaker, dry_run: bool) -> None:
+    """What the other processes do of a recording: compute their share of every run, and write nothing.
+
+    Args:
+        job: the recording; the first process decides which runs are left, which the others receive.
+        executor: carries out the runs.
+        make_trainer: makes this process's trainer, of the group of all of them.
+        dry_run: whether only the cost is estimated.
+    """
+    from gptfl.training.trainer import DivergedError
+
+    group = make_trainer.group
+    left = group.broadcast(job.plans)
+    if not left and not dry_run:
+        return
+    trainer = make_trainer()
+    if dry_run:
+        job.estimate(trainer, left, None)
+        return
+    left = group.broadcast(job.plans)
+    job.estimate(trainer, left, None)
+    with suppress(DivergedError):  # the first process knows as much, and tells
+        for _ in runs_of(executor, make_trainer, left, lambda index, done, total: None):
+            pass
 
 
 def _job(
@@ -173,12 +201,12 @@ def execute_job(
         return _result(job, 0, None, (_all_recorded(job),))
     trainer = make_trainer()
     left = make_trainer.group.broadcast(job.left_by(trainer))
-    guess = job.estimate(trainer, left, announce)
+    guess = job.estimate(trainer, left, announce, runner)
     again = job.again(left)
     if left:
         job.record(runner, make_trainer, left, progress)
     notes: tuple[str, ...] = () if left else (_all_recorded(job),)
-    notes += job.record_reference(trainer, progress)
+    notes += job.record_reference(trainer, progress, runner, make_trainer)
     if again:
         which = "1 recorded run was" if again == 1 else f"{again} recorded runs were"
         notes += (f"{which} carried out again for checkpoints that were missing",)

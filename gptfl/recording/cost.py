@@ -69,6 +69,16 @@ class CostEstimate(Listed):
     whole_steps: int | None = None
     left_out: int | None = None
     """How many of the pool some runs lack, where they are trained on the whole pool but for these."""
+    workers: int | None = 1
+    """How many runs the executor carries out at once, each as fast as here; None where that isn't known before."""
+
+    @property
+    def elapsed(self) -> float | None:
+        """Seconds until the last run is done; ``seconds`` are those of all runs together. None where that isn't known."""
+        if self.workers is None:
+            return None
+        rounds = -(-self.runs_left // self.workers)
+        return self.seconds * rounds / self.runs_left if self.runs_left else 0.0
 
     @property
     def passes(self) -> float:

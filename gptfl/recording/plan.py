@@ -12,7 +12,7 @@ from gptfl.core.schedules import check_warmup
 from gptfl.designs.draws import CONTRAST, UNIFORM
 from gptfl.options.base import check, check_one
 from gptfl.options.recording import CollectOptions, TrainingOptions
-from gptfl.plugins.guards import make_executor, make_metric
+from gptfl.plugins.guards import make_executor, make_metric, workers_of
 from gptfl.plugins.interfaces import Executor, Metric
 from gptfl.plugins.registry import Registry
 from gptfl.plugins.settings import utf8
@@ -138,7 +138,7 @@ def plan_recording(options: CollectOptions, registry: Registry) -> RecordingPlan
         opened, len(names) > 1 if examples.instructions is None else examples.instructions, examples.flip_labels
     )
     metrics = tuple(make_metric(registry, metric) for metric in dict.fromkeys(examples.metrics))
-    executor = make_executor(registry, execution.executor)
+    executor = make_executor(registry, execution.executor, execution.executor_set)
     model = resolve_model(examples.model)
     preset = FEW_RUNS if design_options.few_runs else PAPER
     usual = LORA_RATE if own and training.lora is not None else opened.learning_rate
@@ -160,6 +160,7 @@ def plan_recording(options: CollectOptions, registry: Registry) -> RecordingPlan
         trainer=trainer,
         gradients=gradients,
         sketches=sketches,
+        workers=workers_of(executor),
     )
     return RecordingPlan(
         options=options,
@@ -211,6 +212,7 @@ def _check(
     trainer: "TrainerSettings",
     gradients: Request,
     sketches: SketchRequest | None,
+    workers: int | None,
 ) -> None:
     """Raise ``UsageError`` for what doesn't go together, now that it is decided."""
     design_options, training, execution = options.design, options.training, options.execution
@@ -230,6 +232,7 @@ def _check(
         execution.executor,
         reads_text(metrics),
         along or (None if sketches is None else sketches.option),
+        workers,
     )
 
 

@@ -84,6 +84,7 @@ def check_together(
     executor: str,
     generates: bool,
     along: str | None,
+    workers: int | None = 1,
 ) -> None:
     """Refuse options of one process that don't go with several, or the other way about.
 
@@ -95,6 +96,7 @@ def check_together(
         executor: what carries out the runs.
         generates: whether any recorded metric reads generated text.
         along: the option, if any, that asks for gradients of single examples.
+        workers: how many runs the executor carries out at once.
 
     Raises ``UsageError``, which names the options.
     """
@@ -112,6 +114,8 @@ def check_together(
         raise UsageError(f"{many} with --device {device}: each process takes a GPU of its own", "use --device cuda")
     if executor != "local":
         raise UsageError(f"{many} with --executor {executor}", "leave one of them out")
+    if workers != 1:
+        raise UsageError(f"{many} with --executor-set workers={workers}", "leave one of them out")
     if along is not None:
         raise UsageError(
             f"{many} with {along}: gradients of single examples are taken by one process", "leave one of them out"

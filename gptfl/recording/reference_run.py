@@ -13,12 +13,14 @@ from gptfl.core import Dynamics, Progress
 from gptfl.core.curriculum import run_seed, spread_points
 from gptfl.core.packing import Batching
 from gptfl.errors import DataError
+from gptfl.plugins.interfaces import Executor, Plan
+from gptfl.plugins.work import DescribesWork
 from gptfl.recording.gradient_request import GradientCost, products_bytes
 from gptfl.recording.sketch_request import SketchCost, SketchRequest
+from gptfl.recording.sketch_units import shares_out, sketch_by_units
 from gptfl.store.recordings import append_gradients, append_sketches
 
 if TYPE_CHECKING:
-    from gptfl.plugins.interfaces import Plan
     from gptfl.training.gradient_sketches import Sketching, SketchSetup
     from gptfl.training.reference_run import Moment, Setup
     from gptfl.training.trainer import RecordingTrainer
@@ -144,10 +146,24 @@ class ReferenceJob:
             file_bytes=self.sketches.bytes(pool, test),
         )
 
-    def record(self, trainer: "RecordingTrainer", existing: Dynamics | None, progress: Progress) -> tuple[str, ...]:
+    def record(
+        self,
+        trainer: "RecordingTrainer",
+        existing: Dynamics | None,
+        progress: Progress,
+        executor: Executor | None = None,
+        maker: DescribesWork | None = None,
+    ) -> tuple[str, ...]:
         """Carry out the reference run and put what is lacking into the recording, whole or not at all.
 
         Returns what was added, in words.
+
+        Args:
+            trainer: carries it out.
+            existing: the recording so far.
+            progress: called along the way.
+            executor: has several workers sketch where nothing but sketches is lacking; None for this process alone.
+            maker: makes their trainers.
         """
         from gptfl.training.reference_run import Multiplying, follow_reference
 
@@ -169,7 +185,10 @@ class ReferenceJob:
             for one in visits[moment.step]:
                 one(moment)
 
-        rates = follow_reference(trainer, plan, visits, visit)
+        if maker is not None and executor is not None and shares_out(executor) and not lacks_products:
+            rates = sketch_by_units(executor, maker, plan, self.sketch_points, sketching, progress)
+        else:
+            rates = follow_reference(trainer, plan, visits, visit)
         if lacks_products:
             append_gradients(self.path, multiplying.products(plan, rates))
             added.append(f"gradient products at steps {_listed(self.points)} of a reference run added")

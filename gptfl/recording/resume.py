@@ -1,7 +1,7 @@
 """A recording on its way to disk: what is left to do, whether it may go on, and keeping each run."""
 
-import contextlib
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,13 +19,16 @@ from gptfl.core import (
 )
 from gptfl.core.curriculum import recorded_steps
 from gptfl.designs.draws import LEAVE_SMALL, Draw
-from gptfl.errors import DataError
+from gptfl.errors import DataError, ResourceError
+from gptfl.plugins.guards import runs_of, workers_of
 from gptfl.plugins.interfaces import Executor, Metric, Plan
+from gptfl.plugins.work import Tally
 from gptfl.recording.batching import weighed
 from gptfl.recording.design import identify
 from gptfl.recording.reference_run import ReferenceJob
+from gptfl.recording.sketch_units import shares_out
 from gptfl.recording.tokens import mark_tokens
-from gptfl.recording.trainers import TrainerMaker
+from gptfl.recording.trainers import TrainerMaker, is_newer
 from gptfl.store.durable import cannot_write
 from gptfl.store.recordings import append_run, check_nothing_beside, merge_runs, read_dynamics, write_dynamics
 
@@ -92,7 +95,7 @@ class RecordingJob:
         if existing is None:
             return
         is_same_model = existing.settings.model == known.model or existing.settings.source == known.source
-        if is_same_model and not _is_newer(make_trainer.model, self.path):
+        if is_same_model and not is_newer(make_trainer.model, self.path):
             return
         from gptfl.training.load import load_model
 
@@ -104,11 +107,20 @@ class RecordingJob:
         """Whether anything along a reference run is asked for and not there yet; raises as ``left``."""
         return self.reference is not None and any(self.reference.left(self._existing()))
 
-    def record_reference(self, trainer: "RecordingTrainer", progress: Progress) -> tuple[str, ...]:
-        """Add what is asked for along a reference run and not there yet; returns what that was."""
+    def record_reference(
+        self, trainer: "RecordingTrainer", progress: Progress, executor: Executor, make_trainer: TrainerMaker
+    ) -> tuple[str, ...]:
+        """Add what is asked for along a reference run and not there yet; returns what that was.
+
+        Args:
+            trainer: carries it out.
+            progress: called along the way.
+            executor: shares sketches out where it has several workers.
+            make_trainer: makes their trainers.
+        """
         if self.reference is None or not self.lacks_gradients():
             return ()
-        return self.reference.record(trainer, self._existing(), progress)
+        return self.reference.record(trainer, self._existing(), progress, executor, make_trainer)
 
     def again(self, left: list[Plan]) -> int:
         """How many of these are recorded already and are only carried out again for their checkpoints."""
@@ -190,9 +202,20 @@ class RecordingJob:
                 )
 
     def estimate(
-        self, trainer: "RecordingTrainer", left: list[Plan], announce: Callable[["CostEstimate"], None] | None
+        self,
+        trainer: "RecordingTrainer",
+        left: list[Plan],
+        announce: Callable[["CostEstimate"], None] | None,
+        executor: Executor | None = None,
     ) -> "CostEstimate":
-        """Estimate what is left, and tell."""
+        """Estimate what is left, and tell.
+
+        Args:
+            trainer: is timed.
+            left: the plans that are left.
+            announce: called with the estimate, None for nobody.
+            executor: carries the runs out, maybe several at once; None for one after another.
+        """
         from gptfl.recording.cost import Size, estimate
 
         known = self.settings
@@ -211,6 +234,8 @@ class RecordingJob:
         )
         guess = estimate(trainer, left[0] if left else self.plans[0], size, (*_notes(trainer), *self.data.notes))
         guess = replace(guess, whole_steps=self.whole_steps, follows_gradients=self.reference is not None)
+        if executor is not None:
+            guess = replace(guess, workers=workers_of(executor))
         if known.design == LEAVE_SMALL:
             guess = replace(guess, left_out=known.leave_out_size)
         if self.draws:
@@ -222,7 +247,10 @@ class RecordingJob:
             if products:
                 guess = replace(guess, gradients=self.reference.cost(trainer, per_step))
             if sketches:  # along the same run
-                guess = replace(guess, sketches=self.reference.sketch_cost(trainer, 0.0 if products else per_step))
+                cost = self.reference.sketch_cost(trainer, 0.0 if products else per_step)
+                if executor is not None and shares_out(executor) and not products:
+                    cost = replace(cost, workers=workers_of(executor))
+                guess = replace(guess, sketches=cost)
         if announce is not None:
             announce(guess)
         if self.checkpoint_writer is not None:
@@ -240,16 +268,18 @@ class RecordingJob:
         """
         from gptfl.training.trainer import DivergedError
 
-        place = {plan.index: order for order, plan in enumerate(left)}
+        tally = Tally()
         number = {plan.index: order + 1 for order, plan in enumerate(self.plans)}
         total = sum(len(plan.batches) for plan in left)
 
         def on_step(index: int, done: int, steps: int) -> None:
-            progress("collect", place[index] * steps + done, total, f"run {number[index]} of {len(self.plans)}")
+            progress("collect", tally.add(index, done), total, f"run {number[index]} of {len(self.plans)}")
 
         try:
-            for run in executor.execute(make_trainer, left, on_step):
-                self.keep(run)
+            with closing(runs_of(executor, make_trainer, left, on_step)) as runs:
+                for run in runs:
+                    self._check_saved(run)
+                    self.keep(run)
         except DivergedError as error:
             diverged_path = self.path.with_name(
                 self.path.name.removesuffix(".dynamics.h5") + f".{error.run.name}.diverged.h5"
@@ -261,6 +291,15 @@ class RecordingJob:
                 error.problem, f"{error.remedy}; the run up to there is in {diverged_path}{kept}"
             ) from error
         self.merge()
+
+    def _check_saved(self, run: Run) -> None:
+        """Raise ``ResourceError`` where a run's checkpoints aren't here, as a worker on another machine may leave them."""
+        writer = self.checkpoint_writer
+        if writer is not None and writer.missing(run.index):
+            raise ResourceError(
+                f"{run.name} was carried out, and its checkpoints are not in {writer.folder}",
+                "take a --workspace that all workers see under the same path, or leave --checkpoints out",
+            )
 
     def keep(self, run: Run) -> None:
         """Put one finished run on disk, unless it is there and was only carried out again for its checkpoints."""
@@ -296,20 +335,6 @@ def left_at(path: Path) -> str:
         return NONE_KEPT
 
 
-def _is_newer(model: str, recording: Path) -> bool:
-    """Whether weights in a model's folder were written after the recording."""
-    from gptfl.training.names import resolve_model
-
-    source = resolve_model(model)
-    if source.kind != "folder":
-        return False
-    try:
-        made = recording.stat().st_mtime_ns
-        return any(path.stat().st_mtime_ns > made for path in Path(source.location).glob("*.safetensors"))
-    except OSError:
-        return False
-
-
 def _notes(trainer: "RecordingTrainer") -> tuple[str, ...]:
     notes = [*trainer.network.loaded.notes, *trainer.tokenizer.notes]
     recipe = trainer.recipe
@@ -322,29 +347,3 @@ def _notes(trainer: "RecordingTrainer") -> tuple[str, ...]:
     if recipe.processes > 1 and trainer.network.drops:
         notes.append("each process draws its own dropout: with another --processes the outcome would be another")
     return tuple(filter(None, notes))
-
-
-def take_part(job: "RecordingJob", executor: "Executor", make_trainer: "TrainerMaker", dry_run: bool) -> None:
-    """What the other processes do of a recording: compute their share of every run, and write nothing.
-
-    Args:
-        job: the recording; the first process decides which runs are left, which the others receive.
-        executor: carries out the runs.
-        make_trainer: makes this process's trainer, of the group of all of them.
-        dry_run: whether only the cost is estimated.
-    """
-    from gptfl.training.trainer import DivergedError
-
-    group = make_trainer.group
-    left = group.broadcast(job.plans)
-    if not left and not dry_run:
-        return
-    trainer = make_trainer()
-    if dry_run:
-        job.estimate(trainer, left, None)
-        return
-    left = group.broadcast(job.plans)
-    job.estimate(trainer, left, None)
-    with contextlib.suppress(DivergedError):  # the first process knows as much, and tells
-        for _ in executor.execute(make_trainer, left, lambda index, done, total: None):
-            pass

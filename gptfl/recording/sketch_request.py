@@ -112,3 +112,5 @@ class SketchCost:
     seconds: float
     memory_bytes: int
     file_bytes: int
+    workers: int | None = 1
+    """Among how many workers of an executor the examples are shared out; None where that isn't known before."""

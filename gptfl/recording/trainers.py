@@ -2,19 +2,22 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from jaxtyping import Float
 
-from gptfl.core import Dynamics, Example, MetricInfo, Progress, TaskData, silent
+from gptfl.core import Dynamics, Example, MetricInfo, Progress, Run, TaskData, silent
 from gptfl.core.packing import PACKINGS
 from gptfl.core.recording_settings import DECAYS, DECODINGS, MEANS, OPTIMISERS, QUANTISED
 from gptfl.core.schedules import SCHEDULES
 from gptfl.errors import DataError, UsageError
 from gptfl.plugins.guards import make_metric
-from gptfl.plugins.interfaces import Metric
+from gptfl.plugins.interfaces import Metric, Plan
+from gptfl.plugins.work import Outcome, Unit, Work
 from gptfl.recording.recording import OpenedRecording
+from gptfl.recording.run_units import describe, run_of, unit_of
 from gptfl.recording.tokens import check_tokens
 from gptfl.store.jsonlines import shown
 
@@ -108,6 +111,19 @@ class TrainerMaker:
             self.progress("set up", 1, 1)
         return self._made
 
+    def work(self) -> Work:
+        """All it takes to make this trainer in another process, in plain values."""
+        weights = None if self._made is None else self._made.network.loaded.weights_hash
+        return describe(self.model, self.device, self.data, self.metrics, self.recipe, self.checkpoint_writer, weights)
+
+    def unit(self, plan: Plan) -> Unit:
+        """A plan as a unit of that work."""
+        return unit_of(plan)
+
+    def run(self, outcome: Outcome) -> Run:
+        """The run that a unit came to. Raises what it failed of, as the trainer's own ``run`` does."""
+        return run_of(outcome)
+
     def __getstate__(self) -> dict[str, Any]:
         """Leaves the made trainer and the callback behind when sent to another process."""
         return {**self.__dict__, "_made": None, "progress": silent}
@@ -196,3 +212,17 @@ def _check_words(recipe: "TrainerSettings") -> None:
             parse_lora(recipe.lora)
         except UsageError as error:
             raise DataError(f"the recording has the setting lora = {shown(recipe.lora)}", error.problem) from error
+
+
+def is_newer(model: str, recording: Path) -> bool:
+    """Whether weights in a model's folder were written after the recording."""
+    from gptfl.training.names import resolve_model
+
+    source = resolve_model(model)
+    if source.kind != "folder":
+        return False
+    try:
+        made = recording.stat().st_mtime_ns
+        return any(path.stat().st_mtime_ns > made for path in Path(source.location).glob("*.safetensors"))
+    except OSError:
+        return False

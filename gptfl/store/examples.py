@@ -31,7 +31,7 @@ def put_examples(group: h5py.Group, name: str, examples: Sequence[Example]) -> N
     check_labels(examples, where)
     for example in examples:
         check_digest(example, where)
-    hdf5.put_lines(group, name, [_to_json(example) for example in examples])
+    hdf5.put_lines(group, name, [example_to_json(example) for example in examples])
 
 
 def get_examples(group: h5py.Group, name: str, count: int = 0) -> tuple[Example, ...]:
@@ -52,7 +52,7 @@ def get_examples(group: h5py.Group, name: str, count: int = 0) -> tuple[Example,
     seen: set[str] = set()
     # One by one, so that a file made to do harm is refused at its first line.
     for row in hdf5.get_lines(group, name):
-        example = _from_json(row, f"{where} line {len(examples) + 1}")
+        example = example_from_json(row, f"{where} line {len(examples) + 1}")
         check_labels([example], where)
         try:
             check_digest(example, where)
@@ -69,7 +69,7 @@ def get_examples(group: h5py.Group, name: str, count: int = 0) -> tuple[Example,
 
 def _made(row: Any, where: str) -> Example:
     """One example that was asked for. Raises ``DataError``."""
-    example = _from_json(row, where)
+    example = example_from_json(row, where)
     check_labels([example], where)
     check_digest(example, where)
     return example
@@ -113,7 +113,8 @@ def check_digest(example: Example, where: str) -> None:
         raise DataError(f"{where}: the text of {example.id!r} is not that of its digest", "record it again")
 
 
-def _to_json(example: Example) -> dict[str, Any]:
+def example_to_json(example: Example) -> dict[str, Any]:
+    """An example as JSON has it."""
     more: dict[str, Any] = {"turns": [turn.to_json() for turn in example.turns]} if example.turns else {}
     if example.length is not None:
         more["length"] = example.length
@@ -131,7 +132,8 @@ def _to_json(example: Example) -> dict[str, Any]:
     }
 
 
-def _from_json(row: Any, where: str) -> Example:
+def example_from_json(row: Any, where: str) -> Example:
+    """The example again; ``DataError`` naming ``where`` if malformed."""
     texts = ("id", "prompt", "target", "digest")
     if (
         not isinstance(row, dict)

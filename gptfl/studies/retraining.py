@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +15,9 @@ from gptfl.core.curriculum import run_seed
 from gptfl.core.packing import Batching
 from gptfl.core.texts import json_text, parse_json
 from gptfl.interruption import leaving
+from gptfl.plugins.guards import runs_of
 from gptfl.plugins.interfaces import Executor, Metric, Plan
+from gptfl.plugins.work import Tally
 from gptfl.recording.recording import OpenedRecording
 from gptfl.recording.tokens import check_tokens
 from gptfl.recording.trainers import TrainerMaker, check_weights, recipe_of
@@ -155,12 +158,17 @@ class Retrainer:
         left = self.left(trainings)
         plans = [self.plan(index, training) for index, training in enumerate(left)]
 
+        tally = Tally()
+
         def on_step(index: int, done: int, total: int) -> None:
             note = f"training {index + 1} of {len(left)}"
-            self.progress("retrain", index * self.steps + done, len(left) * self.steps, note)
+            self.progress("retrain", tally.add(index, done), len(left) * self.steps, note)
 
-        with leaving(lambda: KEPT if self.done else NONE_KEPT):
-            for run in executor.execute(self.make_trainer, plans, on_step):
+        with (
+            leaving(lambda: KEPT if self.done else NONE_KEPT),
+            closing(runs_of(executor, self.make_trainer, plans, on_step)) as runs,
+        ):
+            for run in runs:
                 ends = {name: float(values[-1].astype(np.float64).mean()) for name, values in run.metrics.items()}
                 self.done[self.key(left[run.index])] = ends
                 _write(self.path, self.done)

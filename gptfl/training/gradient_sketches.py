@@ -143,16 +143,22 @@ class Sketching:
 
         given = moment.denominator, setup.memory, on_examples
         of_pool, of_test = setup.requests(self.seed)
-        ours, *our_wide = sketch_each(setup.tape, setup.pool, of_pool, *given)
-        theirs, *their_wide = sketch_each(setup.tape, setup.test, of_test, *given)
-        train = [_finite(x, "pool", self.pool, moment.step) for x in ours]
-        tests = [_finite(x, "test", self.test, moment.step) for x in theirs]
+        ours = sketch_each(setup.tape, setup.pool, of_pool, *given)
+        theirs = sketch_each(setup.tape, setup.test, of_test, *given)
+        self.add(moment.step, ours, theirs)
+        self.spent += time.perf_counter() - started
+        self.trained = moment.seconds
+
+    def add(self, step: int, of_pool: list[list[Tensor]], of_test: list[list[Tensor]]) -> None:
+        """Take the sketches of one point as ``sketch_each`` gives them. Raises ``DataError`` where one is not finite."""
+        ours, *our_wide = of_pool
+        theirs, *their_wide = of_test
+        train = [_finite(x, "pool", self.pool, step) for x in ours]
+        tests = [_finite(x, "test", self.test, step) for x in theirs]
         if our_wide:
             self.products.append(Estimated.of(our_wide[0], their_wide[0]))
         divided, split = train[1:] or (None, None)
-        self.points.append(SketchPoint(moment.step, train[0], tests[0], divided, split, *tests[1:]))
-        self.spent += time.perf_counter() - started
-        self.trained = moment.seconds
+        self.points.append(SketchPoint(step, train[0], tests[0], divided, split, *tests[1:]))
 
     @property
     def steps(self) -> list[int]:

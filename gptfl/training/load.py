@@ -8,9 +8,10 @@ from transformers import AutoConfig
 
 from gptfl.core import Progress, silent
 from gptfl.hub import fetch_file
+from gptfl.training.hub_models import fetch_model
 from gptfl.training.loading import blamed
 from gptfl.training.model_config import CONFIG, longest_input
-from gptfl.training.models import LoadedModel, choose_device, convert_gguf, load_pretrained, read_tokenizer
+from gptfl.training.models import INSTEAD, LoadedModel, choose_device, convert_gguf, load_pretrained, read_tokenizer
 from gptfl.training.named import remember
 from gptfl.training.names import TINY, ModelSource, resolve_model
 from gptfl.training.quiet import quiet
@@ -33,6 +34,16 @@ def load_model(name: str, *, device: str = "cpu", progress: Progress = silent) -
     loaded = load_pretrained(source, chosen, progress)
     remember(source)
     return loaded
+
+
+def model_folder(name: str, progress: Progress = silent) -> Path | None:
+    """The folder here that holds a model's files; None for what a package brings. Raises as ``load_model``."""
+    source = resolve_model(name)
+    if source.kind == TINY:
+        return build_tiny(progress)
+    if source.kind == "hub":
+        return fetch_model(source.location, where=f"--model {source.name}", instead=INSTEAD)
+    return Path(source.location) if source.kind == "folder" else None
 
 
 def load_tokenizer(name: str, progress: Progress = silent) -> tuple[Any, int | None]:

@@ -78,6 +78,7 @@ def test_a_plan_says_what_can_be_asked_later(tmp_path):
 
 def test_what_trainings_of_a_check_cost_stands_under_what_they_are(capsys):
     cost = SimpleNamespace(
+        workers=1,
         trained_parameters=1_500_000, parameters=14_000_000, learning_rate=2e-5, precision="fp32", device="cpu",
         seconds=90.0, seconds_per_step=0.5, memory_bytes=64_000_000,
     )  # fmt: skip
@@ -90,3 +91,12 @@ def test_what_trainings_of_a_check_cost_stands_under_what_they_are(capsys):
     assert "of 14" in found["training"]
     assert "lr 2e-05, fp32 on cpu" in found["training"]
     assert "64.0 MB" in found["memory"]
+
+
+def test_a_plan_says_when_the_last_run_is_done_where_several_are_carried_out_at_once(tmp_path):
+    alone = planned(tmp_path, "--runs", "6")
+    assert "at once" not in alone
+    several = planned(tmp_path, "--runs", "6", "--executor-set", "workers=4")
+    assert re.search(r"at once +4 runs, the last one done in about .* if each is as fast as here", several)
+    sketched = planned(tmp_path, "--sketches", "--sketch-dimensions", "16", "--executor-set", "workers=4")
+    assert re.search(r"an example; shared by 4 workers about [\d.]+ m?s\) and", sketched)

@@ -105,6 +105,9 @@ NOT_HERE = {
     "docs/gradients.md": "of another model; the same commands as the tutorial's",
     "docs/own-run.md": "of the reader's own training; tests/recorder runs its Python",
     "plugins/gptfl-datamodels/README.md": "the same line as in docs/baselines.md",
+    "docs/clusters.md": "of clusters; tests/executors and the tests of gptfl-ray and gptfl-slurm record so",
+    "plugins/gptfl-ray/README.md": "of a cluster, as docs/clusters.md",
+    "plugins/gptfl-slurm/README.md": "of a cluster, as docs/clusters.md",
     "plugins/gptfl-scores/README.md": "the same lines as in docs/baselines.md and docs/trust.md",
     "plugins/gptfl-tracin/README.md": "the same commands as in docs/baselines.md",
 }

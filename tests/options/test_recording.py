@@ -29,10 +29,12 @@ def test_a_count_below_one_is_refused(name: str) -> None:
     assert caught.value.line == f"{flag} is 0: give at least 1"
 
 
-def test_what_may_differ_between_calls_of_one_recording_is_where_its_rows_come_from() -> None:
+def test_what_may_differ_between_calls_of_one_recording_is_where_its_rows_come_from_and_where_runs_are_carried_out() -> (
+    None
+):
     # All else identifies a recording, or is compared with what its file says.
     free = {place.name for place in places(CollectOptions) if not place.option.identity}
-    assert free == {place.name for place in places(RowOptions) if not place.option.identity} | {"data"}
+    assert free == {place.name for place in places(RowOptions) if not place.option.identity} | {"data", "executor_set"}
 
 
 @pytest.mark.parametrize(

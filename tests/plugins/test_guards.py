@@ -2,6 +2,8 @@
 
 import copy
 import pickle
+from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -10,8 +12,8 @@ import pytest
 from gptfl.core import FeatureSet, TaskData, silent
 from gptfl.errors import PluginError
 from gptfl.features.embedding import Embedding
-from gptfl.plugins.guards import make_executor, make_metric, make_task
-from gptfl.plugins.interfaces import Executor, Metric, Task
+from gptfl.plugins.guards import make_executor, make_metric, make_task, runs_of, workers_of
+from gptfl.plugins.interfaces import Executor, Metric, Plan, Task
 from gptfl.plugins.registry import build
 from tests.plugins.fragile import EXAMPLES, SEEN, registry
 
@@ -54,3 +56,52 @@ def test_gptfls_own_are_left_as_they_are() -> None:
     assert type(make_metric(found, "loss")).__name__ == "Loss"
     assert type(make_executor(found, "local")).__name__ == "Local"
     assert type(make_task(found, "errands", data=None)).__name__ == "Errands"
+
+
+def test_each_run_is_taken_once_and_in_any_order() -> None:
+    plans = [Plan(index, 0, "fit", np.zeros((1, 1), dtype=np.int64)) for index in (3, 1)]
+    closed = []
+
+    class Runner:
+        name = "runner"
+
+        def __init__(self, indices: tuple[int, ...]) -> None:
+            self.indices = indices
+
+        def execute(self, *given: Any) -> Iterator[Any]:
+            try:
+                yield from (SimpleNamespace(index=index) for index in self.indices)
+            finally:
+                closed.append(self.indices)
+
+    def taken(*indices: int) -> list[int]:
+        return [run.index for run in runs_of(Runner(indices), lambda: None, plans, lambda *given: None)]  # type: ignore[arg-type, return-value]
+
+    assert taken(1, 3, 1, 3) == [1, 3]
+    with pytest.raises(PluginError, match="executor 'runner' gave run 2, which is none of those"):
+        taken(1, 2)
+    with pytest.raises(PluginError, match="executor 'runner' ended without run 3 and gave no reason"):
+        taken(1, 1)
+    runs = runs_of(Runner((1, 3)), lambda: None, plans, lambda *given: None)  # type: ignore[arg-type, return-value]
+    next(runs)
+    runs.close()
+    assert closed == [(1, 3, 1, 3), (1, 2), (1, 1), (1, 3)]
+
+
+def test_an_executor_says_how_many_runs_it_carries_out_at_once() -> None:
+    class Silent:
+        name = "silent"
+
+        def execute(self, *given: Any) -> Iterator[Any]:
+            yield from ()
+
+    class Telling(Silent):
+        def __init__(self, workers: Any = "2") -> None:
+            self.workers = workers
+
+    found = build([])
+    for factory in (Silent, Telling):
+        found.claim("acme 1.0", "executor", factory.__name__, factory)
+    assert workers_of(make_executor(found, "Silent")) == 1
+    assert workers_of(make_executor(found, "Telling")) == 2
+    assert workers_of(make_executor(found, "Telling", {"workers": None})) is None

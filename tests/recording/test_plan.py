@@ -1,5 +1,6 @@
 """The designs of ``collect``: what they default to, what they refuse, and that a recording of one holds together."""
 
+from dataclasses import MISSING, fields
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ from gptfl import collect
 from gptfl.api.compare import compare
 from gptfl.core import FIT, REPEAT, TEST, RecordingSettings
 from gptfl.errors import DataError, GptflError, UsageError
-from gptfl.options.recording import CollectOptions, DataOptions, DesignOptions
+from gptfl.options.recording import CollectOptions, DataOptions, DesignOptions, ExecutionOptions
 from gptfl.plugins.guards import make_metric
 from gptfl.plugins.registry import build
 from gptfl.recording.cost import CostEstimate
@@ -126,3 +127,17 @@ def test_text_is_generated_where_any_metric_reads_it() -> None:
     assert not reads_text(())
     assert not reads_text((loss,))
     assert reads_text((loss, bleu))
+
+
+@pytest.mark.parametrize(
+    ("workers", "left", "seconds"), [(1, 6, 60.0), (4, 6, 20.0), (9, 6, 10.0), (2, 0, 0.0), (None, 6, None)]
+)
+def test_runs_at_once_end_sooner(workers: int | None, left: int, seconds: float | None) -> None:
+    known: dict[str, Any] = {one.name: 0 for one in fields(CostEstimate) if one.default is MISSING}
+    guess = CostEstimate(**{**known, "runs": 6, "runs_left": left, "seconds": 10.0 * left, "workers": workers})
+    assert guess.elapsed == seconds
+
+
+def test_where_runs_are_carried_out_is_no_part_of_what_is_asked() -> None:
+    here, there = ExecutionOptions(), ExecutionOptions(executor_set={"workers": 2})
+    assert repr(here) == repr(there)

@@ -105,6 +105,7 @@ def sketch_each(
     denominator: Denominator | None = None,
     memory: int | None = None,
     on_examples: Callable[[int], None] = lambda examples: None,
+    pieces: Sequence[Sequence[int]] | None = None,
 ) -> list[list[Float[Tensor, "example dimension"]]]:
     """The same by several projections, whose gradients are written out once for all.
 
@@ -115,6 +116,7 @@ def sketch_each(
         denominator: divides the gradients, weight by weight; None for plain ones alone.
         memory: bytes of gradients that are held at most, None for what the device has room for.
         on_examples: called with how many examples have been done since the last call.
+        pieces: the only ones to do, of those that all examples are cut into; what is not done is 0.
     """
     first = tape.network.trainable[0]
     memory = memory or default_memory(first.device)
@@ -125,11 +127,11 @@ def sketch_each(
         ]
         for one in requests
     ]
-    for piece in pieces_within(side, Weights.measured(tape, side), memory):
+    for piece in pieces_within(side, Weights.measured(tape, side), memory) if pieces is None else pieces:
         made = project(tape.record(side.take(piece)), requests, denominator)
         for wholes, parts in zip(found, made, strict=True):
             for whole, part in zip(wholes, parts, strict=True):
-                whole[piece] = part
+                whole[list(piece)] = part
         on_examples(len(piece))
     return found
 
