@@ -1,7 +1,7 @@
 """Runs chosen by ``collect --next`` against as many more of the design: ``python benchmarks/next_runs.py errands 1 2 3``
 
 Each seed has a long recording of the contrast design. Its first 6 runs are the beginning, its 7th to 18th the design's
-continuation, and its last 48 are what both are held against: the influences that a fit to them finds, and their own
+continuation, and the rest are what both are held against: the influences that a fit to them finds, and their own
 losses, which no fit to the others has seen. All runs are to fit, so that equal numbers of runs are of equal cost. Runs are
 chosen by the command itself, six at a time, with a fit between. The result is JSON, one object a seed.
 """
@@ -24,7 +24,9 @@ from gptfl.simulation.run_predictions import predict_trajectories
 from gptfl.simulation.simulator import open_fitted
 from gptfl.store.recordings import read_dynamics, write_dynamics
 
-FIRST, MORE, LONG = 6, 6, 48
+FIRST, MORE = 6, 6
+LONG = {"errands": 48, "chats": 16}
+"""How many runs are held out; a run of chats takes longer."""
 SIZES: Mapping[str, Any] = {
     "model": "tiny",
     "few_runs": True,
@@ -40,11 +42,18 @@ def recording(data: str, seed: int, folder: Path) -> dict[str, Any]:
     """What is recorded: the options of ``gptfl.collect``."""
     if data == "errands":
         return {**SIZES, "task": "errands", "pool": 100, "test": 40, "flip_labels": 0.2, "lr": 1e-3, "seed": seed}
-    from tools.support_chats import write
+    from tools.support_chats import chats
 
-    write(folder, seed)
+    # The built-in model has no chat template, and takes each chat's last answer.
+    train, test, planted = chats(seed)
+    for name, chosen in (("support", train), ("checked", test)):
+        with (folder / f"{name}.jsonl").open("w", encoding="utf-8") as file:
+            for row in chosen:
+                *_, question, answer = (turn["content"] for turn in row["messages"])
+                file.write(json.dumps({"id": row["id"], "prompt": question, "target": f" {answer}"}) + "\n")
+    (folder / "planted.txt").write_text("\n".join(planted), encoding="utf-8")
     rows = {"train": str(folder / "support.jsonl"), "eval": str(folder / "checked.jsonl"), "subset_size": 20}
-    return {**SIZES, **rows, "lr": 2e-3, "seed": seed}
+    return {**SIZES, **rows, "steps": 30, "record_every": 15, "lr": 2e-3, "seed": seed}
 
 
 def with_runs(long: Dynamics, runs: slice) -> Dynamics:
@@ -79,10 +88,10 @@ def compared(data: str, seed: int, folder: Path, keep: Path | None) -> dict[str,
     """The scores of both ways on one seed; the long recording is kept, where there is a folder for it."""
     options = recording(data, seed, folder)
     space = folder / "long" if keep is None else keep / f"{data}-{seed}"
-    gptfl.collect(**options, runs=FIRST + 2 * MORE + LONG, workspace=space)
+    gptfl.collect(**options, runs=FIRST + 2 * MORE + LONG[data], workspace=space)
     features = Path(gptfl.featurize("gradients", workspace=space).path)
     long = read_dynamics(space / "next.dynamics.h5")
-    held = with_runs(long, slice(-LONG, None))
+    held = with_runs(long, slice(-LONG[data], None))
     truth = told(placed(folder / "held", held, features), held)
     found: dict[str, Any] = {"data": data, "seed": seed, "pool": len(long.pool)}
     bad = bad_rows(data, long, folder)
@@ -126,8 +135,23 @@ def bad_rows(data: str, long: Dynamics, folder: Path) -> np.ndarray:
     return np.array([example.id in planted for example in long.pool])
 
 
+def table(found: list[dict[str, Any]]) -> str:
+    """The means over the seeds, and how far these lie apart, as Markdown."""
+    columns = ("decided", "agreeing", "correlation", "found", "skill", "loss")
+    names = [name for name, one in found[0].items() if isinstance(one, dict) and "loss" in one]
+    lines = ["| runs | " + " | ".join(columns) + " |", "|" + " --- |" * (len(columns) + 1)]
+    for name in names:
+        cells = []
+        for column in columns:
+            values = np.array([one[name][column] for one in found], dtype=np.float64)
+            digits = 0 if column in ("decided", "agreeing") else 2
+            cells.append(f"{values.mean():.{digits}f} ({', '.join(f'{value:.{digits}f}' for value in values)})")
+        lines.append(f"| {name} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
 def main() -> None:
-    """Measure, and print or write the JSON."""
+    """Measure, print the table and write the JSON."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("data", choices=("errands", "chats"))
     parser.add_argument("seeds", nargs="+", type=int)
@@ -141,6 +165,7 @@ def main() -> None:
         print(json.dumps(found[-1], indent=1), flush=True)
     if given.output is not None:
         given.output.write_text(json.dumps(found, indent=1) + "\n")
+    print(table(found))
 
 
 if __name__ == "__main__":

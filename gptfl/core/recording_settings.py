@@ -189,7 +189,7 @@ class RecordingSettings(Mapping[str, Any]):
     packing: str | None = _setting(None, _is_word, later=True)
     group_by_length: bool = _setting(False, _is_switch, False, later=True)
     quantize: str | None = _setting(None, _is_word, later=True)
-    next: Sequence[Sequence[str]] | None = _setting(None, _are_subsets, identity=False, later=True)
+    chosen_runs: Sequence[Sequence[str]] | None = _setting(None, _are_subsets, identity=False, later=True)
     """The ids of the runs that were chosen by what those before left open (``--next``), whether they are recorded or not."""
     weights: str | None = _setting(None, _is_word, identity=False)
     """The hash of the weights that every run started from."""

@@ -9,11 +9,14 @@ The sum over the undecided rows is what a subset is chosen by. It has no unit, s
 the one in doubt, counts as much as any; the sum of variances would go to the few rows of which least is known. Rows that
 are alike are counted each: every one of them is to be decided.
 
-What tells most by these rules are subsets of rows that all do the same, further from the average run than any that was
-recorded, where effects no longer add up. So a subset may depart from it no further than those recorded did.
+What tells most by these rules are a few rows of large effect, again and again, and subsets of rows that all do the same.
+That holds where the hyperparameters do and effects add up. A few runs hardly tell the hyperparameters, and beyond the
+recorded runs effects don't add up. So rows are dealt as in the design contrast: none has been in more than one run more
+than any other, and what is chosen is which of those that are due come together. And a subset may depart from the average
+run no further than those recorded did, where there are others.
 
 Runs are chosen one after the other. After each, the covariances are what they will be once it was trained, whatever it
-will have recorded. A subset begins at random, and members are exchanged for the best row outside until none gains.
+will have recorded. A subset begins at random, and members are exchanged for the best row outside that is as due until none gains.
 """
 
 from collections.abc import Sequence
@@ -24,7 +27,7 @@ from jaxtyping import Float, Int
 
 from gptfl.core.curriculum import RunStream, generator, run_seed
 from gptfl.core.outlook import RunOutlook
-from gptfl.designs.dealing import draw_evenly
+from gptfl.designs.dealing import Dealer
 
 STARTS = 3
 """From so many random subsets an exchange begins; the best of what they come to is taken."""
@@ -98,7 +101,6 @@ class Knowledge:
         """
         members, best = subset.copy(), self.information(subset)
         diagonal, own = self.members.diagonal(), self.before.diagonal()
-        bound = max(self.reach, self.departure(subset))
         for _ in range(PASSES):
             before = best
             for place in random.permutation(len(members)):
@@ -113,7 +115,7 @@ class Knowledge:
                 told = _told(seen, variances, self.variances[:, None])
                 departure = float(self.before[rest[:-1] > 0.0][:, rest[:-1] > 0.0].sum())
                 departure = departure + 2.0 * (self.before[others] @ rest[:-1]) + own[others]
-                told[departure > bound] = -np.inf
+                told[departure > max(self.reach, self.departure(members))] = -np.inf
                 found = int(np.argmax(told)) if len(told) else -1
                 if found >= 0 and told[found] > best * (1.0 + GAIN):
                     members[place], best = others[found], float(told[found])
@@ -139,6 +141,7 @@ def choose_subsets(
     times: float,
     seed: int,
     first: int = 0,
+    dealt: Int[np.ndarray, " member"] | None = None,
     groups: Int[np.ndarray, " member"] | None = None,
     allowed: Int[np.ndarray, " allowed"] | None = None,
 ) -> list[Int[np.ndarray, " subset"]]:
@@ -152,6 +155,7 @@ def choose_subsets(
         times: how often a run sees a member.
         seed: of the recording; with the number of each run it draws the random beginnings.
         first: number of the first of them.
+        dealt: in how many runs each example has been; None for none.
         groups: of each example, where every subset has equal parts of all.
         allowed: the places that runs may have; None for all.
 
@@ -163,14 +167,23 @@ def choose_subsets(
         outlook, targets=outlook.targets[:, allowed], members=outlook.members[square], before=outlook.before[square]
     )
     knowledge, kinds = Knowledge.of(inside, rows, times), None if groups is None else groups[allowed]
+    counts, places = (
+        np.zeros(len(allowed), dtype=np.int64) if dealt is None else dealt[allowed],
+        np.arange(len(allowed)),
+    )
     found: list[Int[np.ndarray, " subset"]] = []
     for number in range(first, first + count):
-        own = run_seed(seed, number)
-        begun = [draw_evenly(size, kinds, len(allowed), (own, RunStream.NEXT, start)) for start in range(STARTS)]
-        random = generator(own, RunStream.NEXT)
-        ended = [knowledge.exchanged(one, kinds, random) for one in begun]
-        subset, _ = max(ended, key=lambda one: one[1])
+        random = generator(run_seed(seed, number), RunStream.NEXT)
+        due = counts if kinds is None else np.unique(np.stack([counts, kinds]), axis=1, return_inverse=True)[1].ravel()
+        ended = []
+        for _ in range(STARTS):
+            dealer = Dealer(len(allowed), kinds)
+            dealer.counts = counts.copy()
+            ended.append(knowledge.exchanged(dealer.deal(places, size, random), due, random))
+        # All may depart further than those recorded, for what is due is given.
+        subset, _ = max(ended, key=lambda one: (knowledge.departure(one[0]) <= knowledge.reach, one[1]))
         knowledge.learn(subset)
+        counts[subset] += 1
         found.append(allowed[subset])
     return found
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from gptfl.core import Progress, class_numbers
+from gptfl.core import REPEAT, Dynamics, Progress, class_numbers
 from gptfl.core.outlook import RunOutlook
 from gptfl.designs.exchange import choose_subsets
 from gptfl.errors import DataError
@@ -63,9 +63,19 @@ def choose_next(request: NextRuns, workspace: str | Path | None, progress: Progr
         times=recorded_schedule(source.recording.dynamics, source.metric).seen / request.size,
         seed=request.seed,
         first=request.number,
+        dealt=runs_with(source.recording.dynamics)[rows],
         groups=None if groups is None else np.asarray(groups)[rows],
     )
     return [rows[one].tolist() for one in chosen]
+
+
+def runs_with(dynamics: Dynamics) -> Int[np.ndarray, " pool"]:
+    """In how many runs each pool example has been, repeats aside."""
+    found = np.zeros(len(dynamics.pool), dtype=np.int64)
+    for run in dynamics.runs:
+        if run.role != REPEAT:
+            found[np.setdiff1d(run.curriculum.batches, [-1])] += 1
+    return found
 
 
 def sampled(

@@ -76,7 +76,11 @@ def record(
 ) -> CollectResult:
     """``collect`` with all options in one object, from which the processes of a recording start, too.
 
-    ``choose`` chooses the runs of ``--next``.
+    Args:
+        options: what was asked for.
+        progress: called along the way.
+        announce: called with the estimate before the recording starts.
+        choose: chooses the runs of ``--next``; None where none are asked for, or some that were chosen are left.
     """
     check_next(options)
     plan = plan_recording(options, get_registry())

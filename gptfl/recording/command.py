@@ -119,7 +119,7 @@ def _collected(dynamics: Dynamics, path: Path, registry: Registry) -> MadeBy:
         **_along(dynamics, settings.steps),
         **_place(path, stem_for(settings.task, stem)),
     }
-    added = f"the runs that were added by --next ({len(settings.next)}), " if settings.next else ""
+    added = f"the runs that were added by --next ({len(settings.chosen_runs)}), " if settings.chosen_runs else ""
     return MadeBy(("collect", *typed(make(CollectOptions, **given))), f"{added}{COLLECTED}")
 
 

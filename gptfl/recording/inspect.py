@@ -87,7 +87,7 @@ def _about(path: Path, header: Header) -> Rows:
 
 def _origin(header: Header) -> Rows:
     # What the runs of --next were trained on, they tell themselves.
-    kept = ((name, value) for name, value in header.settings.items() if name != "next")
+    kept = ((name, value) for name, value in header.settings.items() if name != "chosen_runs")
     rows = [(f"setting: {name}", _shown(value)) for name, value in kept]
     rows += [(f"input: {name}", value) for name, value in header.inputs.items()]
     return [*rows, ("made with", ", ".join(f"{name} {version}" for name, version in header.versions.items()))]
@@ -112,8 +112,10 @@ def _of_dynamics(dynamics: Dynamics) -> Rows:
             ("recorded", _recorded(runs)),
         ]
     chosen = sum(run.index >= NEXT_FROM for run in runs)
-    if dynamics.settings.next:
-        rows.append(("chosen by --next", f"{chosen} of the runs to fit, of {len(dynamics.settings.next)} chosen"))
+    if dynamics.settings.chosen_runs:
+        rows.append(
+            ("chosen by --next", f"{chosen} of the runs to fit, of {len(dynamics.settings.chosen_runs)} chosen")
+        )
     if dynamics.settings.lacks_rates:
         rows.append(("learning rates", "not known: every step counts alike"))
     rows += [(f"metric: {metric.name}", _course(metric, runs)) for metric in dynamics.metrics.values()]

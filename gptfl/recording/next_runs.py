@@ -110,7 +110,7 @@ def kept_subsets(dynamics: Dynamics, path: Path) -> list[Int[np.ndarray, " subse
     """The places in the pool of the members of every run that was chosen; ``DataError`` for an id that isn't there."""
     places: dict[Any, int] = {example.id: place for place, example in enumerate(dynamics.pool)}
     found = []
-    for ids in dynamics.settings.next or ():
+    for ids in dynamics.settings.chosen_runs or ():
         if not ids or any(one not in places for one in ids):
             raise DataError(
                 f"{path} is damaged: a run chosen by --next has an example that isn't in its pool",
@@ -125,4 +125,4 @@ def _keep(path: Path, subsets: Sequence[Int[np.ndarray, " subset"]]) -> None:
     merge_runs(path)
     dynamics = read_dynamics(path)
     ids = [[dynamics.pool[place].id for place in subset.tolist()] for subset in subsets]
-    write_dynamics(path, replace(dynamics, settings=dynamics.settings.having(next=ids)))
+    write_dynamics(path, replace(dynamics, settings=dynamics.settings.having(chosen_runs=ids)))

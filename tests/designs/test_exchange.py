@@ -63,7 +63,7 @@ def test_chosen_subsets_tell_more_than_random_ones() -> None:
         (chosen,) = choose_subsets(known, rows, count=1, size=SIZE, times=TIMES, seed=seed)
         knowledge = Knowledge.of(known, rows, TIMES)
         told = [knowledge.information(random.permutation(POOL)[:SIZE]) for _ in range(50)]
-        assert knowledge.information(chosen) >= max(told)
+        assert knowledge.information(chosen) >= np.quantile(told, 0.95)
 
 
 def test_a_member_is_exchanged_for_the_best_one() -> None:
@@ -78,15 +78,29 @@ def test_a_member_is_exchanged_for_the_best_one() -> None:
             assert knowledge.information(swapped) <= told * (1 + 1e-6)
 
 
-def test_a_run_departs_no_further_than_those_recorded() -> None:
-    far, _ = outlook(1)
-    rows = np.arange(POOL)
-    reach = Knowledge.of(far, rows, TIMES).departure(np.array([0, 1, 2]))
-    near, _ = outlook(1, reach)
-    free, bound = (choose_subsets(one, rows, count=4, size=SIZE, times=TIMES, seed=2) for one in (far, near))
-    knowledge = Knowledge.of(near, rows, TIMES)
-    furthest = [max(knowledge.departure(one) for one in chosen) for chosen in (free, bound)]
-    assert furthest[1] < furthest[0]
+def test_no_exchange_takes_a_run_further_than_those_recorded() -> None:
+    rows, begun, further = np.arange(POOL), np.array([0, 1, 2]), []
+    for seed in range(6):
+        far, _ = outlook(seed)
+        start = Knowledge.of(far, rows, TIMES).departure(begun)
+        for reach in (0.0, 1.2 * start):
+            near, _ = outlook(seed, reach)
+            knowledge = Knowledge.of(near, rows, TIMES)
+            found, _ = knowledge.exchanged(begun, None, np.random.default_rng(0))
+            assert knowledge.departure(found) <= max(reach, start) * (1 + 1e-9)
+        free, _ = Knowledge.of(far, rows, TIMES).exchanged(begun, None, np.random.default_rng(0))
+        further.append(knowledge.departure(free) > 1.2 * start)
+    assert any(further)
+
+
+def test_rows_come_about_equally_often_those_first_that_were_in_fewest_runs() -> None:
+    known, _ = outlook()
+    dealt = np.array([1, 1, 0, 1, 0, 1, 0, 1, 1])
+    chosen = choose_subsets(known, np.arange(POOL), count=4, size=SIZE, times=TIMES, seed=0, dealt=dealt)
+    np.testing.assert_array_equal(chosen[0], [2, 4, 6])
+    counts = dealt + np.bincount(np.concatenate(chosen), minlength=POOL)
+    assert np.ptp(counts) <= 1
+    assert dealt.sum() == 6
 
 
 def test_runs_follow_from_the_seed_and_their_numbers() -> None:

@@ -61,7 +61,7 @@ def test_chosen_runs_come_beside_the_others_and_change_none(neox: Path, tmp_path
     assert len(more.runs) == 7
     last = collect(neox, tmp_path, evenly, next=1)
     assert [run.index for run in last.runs if run.index >= NEXT_FROM] == [NEXT_FROM, NEXT_FROM + 1, NEXT_FROM + 2]
-    assert len(last.settings.next or ()) == 3
+    assert len(last.settings.chosen_runs or ()) == 3
 
 
 def test_what_was_chosen_is_gone_on_with_after_a_kill(neox: Path, tmp_path: Path) -> None:
@@ -89,7 +89,7 @@ def test_inspect_says_what_was_chosen(neox: Path, tmp_path: Path, registry: Regi
     (path,) = tmp_path.glob("*.dynamics.h5")
     rows = dict(inspect(path).rows)
     assert rows["chosen by --next"] == "2 of the runs to fit, of 2 chosen"
-    assert "setting: next" not in rows
+    assert "setting: chosen_runs" not in rows
     made = command_of(path, registry)
     assert made.words[made.words.index("--runs") + 1] == "4"
     assert "added by --next (2)" in made.unknown
@@ -135,6 +135,6 @@ def test_without_a_simulator_nothing_is_chosen(neox: Path, tmp_path: Path) -> No
 def test_ids_that_are_not_in_the_pool_are_damage(neox: Path, tmp_path: Path) -> None:
     dynamics = collect(neox, tmp_path)
     (path,) = tmp_path.glob("*.dynamics.h5")
-    write_dynamics(path, replace(dynamics, settings=dynamics.settings.having(next=[["nobody"]])))
+    write_dynamics(path, replace(dynamics, settings=dynamics.settings.having(chosen_runs=[["nobody"]])))
     with pytest.raises(DataError, match="damaged"):
         collect(neox, tmp_path, evenly, next=1)
