@@ -1,4 +1,4 @@
-"""Runs chosen by ``collect --next`` against as many more of the design: ``python benchmarks/next_runs.py errands 1 2 3``
+"""Runs chosen by ``collect --next`` against as many more of the design: ``python benchmarks/next_runs.py 1 2 3``
 
 Each seed has a long recording of the contrast design. Its first 6 runs are the beginning, its 7th to 18th the design's
 continuation, and the rest are what both are held against: the influences that a fit to them finds, and their own
@@ -24,9 +24,7 @@ from gptfl.simulation.run_predictions import predict_trajectories
 from gptfl.simulation.simulator import open_fitted
 from gptfl.store.recordings import read_dynamics, write_dynamics
 
-FIRST, MORE = 6, 6
-LONG = {"errands": 48, "chats": 16}
-"""How many runs are held out; a run of chats takes longer."""
+FIRST, MORE, LONG = 6, 6, 48
 SIZES: Mapping[str, Any] = {
     "model": "tiny",
     "few_runs": True,
@@ -38,22 +36,9 @@ SIZES: Mapping[str, Any] = {
 }
 
 
-def recording(data: str, seed: int, folder: Path) -> dict[str, Any]:
+def recording(seed: int) -> dict[str, Any]:
     """What is recorded: the options of ``gptfl.collect``."""
-    if data == "errands":
-        return {**SIZES, "task": "errands", "pool": 100, "test": 40, "flip_labels": 0.2, "lr": 1e-3, "seed": seed}
-    from tools.support_chats import chats
-
-    # The built-in model has no chat template, and takes each chat's last answer.
-    train, test, planted = chats(seed)
-    for name, chosen in (("support", train), ("checked", test)):
-        with (folder / f"{name}.jsonl").open("w", encoding="utf-8") as file:
-            for row in chosen:
-                *_, question, answer = (turn["content"] for turn in row["messages"])
-                file.write(json.dumps({"id": row["id"], "prompt": question, "target": f" {answer}"}) + "\n")
-    (folder / "planted.txt").write_text("\n".join(planted), encoding="utf-8")
-    rows = {"train": str(folder / "support.jsonl"), "eval": str(folder / "checked.jsonl"), "subset_size": 20}
-    return {**SIZES, **rows, "steps": 30, "record_every": 15, "lr": 2e-3, "seed": seed}
+    return {**SIZES, "task": "errands", "pool": 100, "test": 40, "flip_labels": 0.2, "lr": 1e-3, "seed": seed}
 
 
 def with_runs(long: Dynamics, runs: slice) -> Dynamics:
@@ -84,17 +69,17 @@ def told(folder: Path, held: Dynamics) -> dict[str, Any]:
     }
 
 
-def compared(data: str, seed: int, folder: Path, keep: Path | None) -> dict[str, Any]:
+def compared(seed: int, folder: Path, keep: Path | None) -> dict[str, Any]:
     """The scores of both ways on one seed; the long recording is kept, where there is a folder for it."""
-    options = recording(data, seed, folder)
-    space = folder / "long" if keep is None else keep / f"{data}-{seed}"
-    gptfl.collect(**options, runs=FIRST + 2 * MORE + LONG[data], workspace=space)
+    options = recording(seed)
+    space = folder / "long" if keep is None else keep / f"errands-{seed}"
+    gptfl.collect(**options, runs=FIRST + 2 * MORE + LONG, workspace=space)
     features = Path(gptfl.featurize("gradients", workspace=space).path)
     long = read_dynamics(space / "next.dynamics.h5")
-    held = with_runs(long, slice(-LONG[data], None))
+    held = with_runs(long, slice(-LONG, None))
     truth = told(placed(folder / "held", held, features), held)
-    found: dict[str, Any] = {"data": data, "seed": seed, "pool": len(long.pool)}
-    bad = bad_rows(data, long, folder)
+    found: dict[str, Any] = {"seed": seed, "pool": len(long.pool)}
+    bad = np.array([example.is_flipped for example in long.pool])
 
     def score(name: str, where: Path) -> None:
         one = told(where, held)
@@ -127,14 +112,6 @@ def compared(data: str, seed: int, folder: Path, keep: Path | None) -> dict[str,
     return found
 
 
-def bad_rows(data: str, long: Dynamics, folder: Path) -> np.ndarray:
-    """Which rows were planted as bad ones."""
-    if data == "errands":
-        return np.array([example.is_flipped for example in long.pool])
-    planted = set((folder / "planted.txt").read_text().split())
-    return np.array([example.id in planted for example in long.pool])
-
-
 def table(found: list[dict[str, Any]]) -> str:
     """The means over the seeds, and how far these lie apart, as Markdown."""
     columns = ("decided", "agreeing", "correlation", "found", "skill", "loss")
@@ -153,7 +130,6 @@ def table(found: list[dict[str, Any]]) -> str:
 def main() -> None:
     """Measure, print the table and write the JSON."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("data", choices=("errands", "chats"))
     parser.add_argument("seeds", nargs="+", type=int)
     parser.add_argument("--output", type=Path)
     parser.add_argument("--keep", type=Path, help="put the recordings here, and use those that are there")
@@ -161,7 +137,7 @@ def main() -> None:
     found = []
     for seed in given.seeds:
         with tempfile.TemporaryDirectory() as folder:
-            found.append(compared(given.data, seed, Path(folder), given.keep))
+            found.append(compared(seed, Path(folder), given.keep))
         print(json.dumps(found[-1], indent=1), flush=True)
     if given.output is not None:
         given.output.write_text(json.dumps(found, indent=1) + "\n")
