@@ -13,7 +13,7 @@ from jaxtyping import Float, Int
 from gptfl.core.outlook import RunOutlook
 from gptfl.estimators.exposure_gp.influence import OwnEffects, presentations
 from gptfl.estimators.exposure_gp.model import ExposureModel
-from gptfl.estimators.exposure_gp.target import TargetPosterior
+from gptfl.estimators.exposure_gp.target import Candidate, TargetPosterior
 
 Part = tuple[Int[np.ndarray, " example"], Mapping[str, Float[np.ndarray, "example d"]]]
 """Some examples: their places among those fitted, and their vectors."""
@@ -51,12 +51,12 @@ def outlook_on_target(
             rows = np.concatenate([one.shared[source][1] for one in told])
             shared += scale * (rows @ rows.T)
         prior.append(shared)
-    before = likeliest.combined(np.stack(prior))
-    cross = likeliest.combined(np.concatenate([one.cross for one in told], axis=1))
+    before = combined(likeliest, np.stack(prior))
+    cross = combined(likeliest, np.concatenate([one.cross for one in told], axis=1))
     scaled = cross @ likeliest.rows.vectors * np.sqrt(likeliest.precision)
     after = before - scaled @ scaled.T
     # A run is told by how it departs from the average one, which has seen these examples about as often.
-    seen = next(iter(model.last_states()))[model.solved[-1][0].members].mean(axis=0)[places]
+    seen = exposures_of(model)[places]
     total = float(seen.sum())
     share = seen / total if total > 0.0 else np.full(len(seen), 1.0 / len(seen))
     targets = after - (after @ share)[:, None]
@@ -64,7 +64,7 @@ def outlook_on_target(
     apart = before - (before @ share)[:, None]
     step, _ = model.at_end()
     weighed = model.hyper.weights[:, None] * step.covariances.diagonal(axis1=1, axis2=2)
-    runs = likeliest.combined(np.stack([weighed[0], weighed[1:].sum(axis=0)]) if len(weighed) > 1 else weighed)
+    runs = combined(likeliest, np.stack([weighed[0], weighed[1:].sum(axis=0)]) if len(weighed) > 1 else weighed)
     return RunOutlook(
         targets,
         members,
@@ -73,6 +73,21 @@ def outlook_on_target(
         apart - (share @ apart)[None],
         float(runs.max()),
     )
+
+
+def combined(one: Candidate, parts: Float[np.ndarray, "source ..."]) -> Float[np.ndarray, "..."]:
+    """Prior covariances of own effects and of shared ones (``parts``) together, in units of the noise's variance."""
+    total = one.own * parts[0] if len(parts) == 1 else one.own * parts[0] + parts[1]
+    return np.asarray(one.factor * total)
+
+
+def exposures_of(model: ExposureModel) -> Float[np.ndarray, " pool"]:
+    """How much the runs fitted have seen of each example of the pool, on average, as it counts in a batch."""
+    step, _ = model.solved[-1]
+    runs = model.recorded.curricula.of(step.members)
+    run, at, column = np.nonzero(runs.batches[:, : int(model.recorded.steps[-1])] >= 0)
+    found = np.bincount(runs.batches[run, at, column], runs.weights[run, at], model.pool) / len(step.members)
+    return np.asarray(found if runs.relative is None else found * runs.relative[: model.pool])
 
 
 def own_covariances(own: OwnEffects) -> Float[np.ndarray, "example example"]:

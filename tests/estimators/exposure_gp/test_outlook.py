@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from gptfl.estimators.exposure_gp.influence import OwnEffects, influence_on_target, presentations
-from gptfl.estimators.exposure_gp.outlook import outlook_on_target, own_covariances
+from gptfl.estimators.exposure_gp.outlook import combined, exposures_of, outlook_on_target, own_covariances
 from gptfl.estimators.exposure_gp.target import Candidate, TargetPosterior
-from tests.estimators.exposure_gp.test_model import POOL, TEST, model
+from tests.estimators.exposure_gp.test_model import POOL, STEPS, TEST, model
 
 WEIGHTS = np.linspace(0.2, 1.0, TEST)
 
@@ -27,7 +27,7 @@ def test_the_outlook_is_the_posterior_covariance_of_effects() -> None:
     (one,) = posterior.candidates
     places = np.arange(POOL)
     told = presentations(made, *parts(made, places), WEIGHTS[None])
-    cross = one.combined(told.cross)
+    cross = combined(one, told.cross)
     step, _ = made.at_end()
     own, shared = (
         made.hyper.weights[0] * step.covariances[0],
@@ -44,7 +44,13 @@ def test_the_outlook_is_the_posterior_covariance_of_effects() -> None:
             both = sum(scale * float(rows[i] @ rows[j]) for scale, rows in told.shared)
             before[i, j] = one.factor * (one.own * alone + both)
     after = before - cross @ inverse @ cross.T
-    seen = next(iter(made.last_states()))[step.members].mean(axis=0)
+    seen = np.zeros(POOL)
+    seen_by = made.recorded.curricula
+    for run in step.members:
+        for at in range(STEPS):
+            for example in seen_by.batches[run, at][seen_by.batches[run, at] >= 0]:
+                seen[example] += seen_by.weights[run, at] / len(step.members)
+    np.testing.assert_allclose(exposures_of(made), seen)
     centred = np.eye(POOL) - np.outer(np.ones(POOL), seen / seen.sum())
     found = outlook_on_target(made, [parts(made, places[:2]), parts(made, places[2:])], WEIGHTS, posterior)
     np.testing.assert_allclose(found.targets, after @ centred.T, rtol=1e-4, atol=1e-6)
