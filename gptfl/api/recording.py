@@ -24,6 +24,7 @@ from gptfl.simulation.fit import fit_options
 
 if TYPE_CHECKING:
     from gptfl.recording.cost import CostEstimate
+    from gptfl.recording.next_runs import Choose
 
 
 _OWN = ("dynamics", "workspace")
@@ -204,8 +205,17 @@ def collect(
     from gptfl.recording.collect import record
 
     all_options = make(CollectOptions, *groups, model=model, task=task, **options)
-    result = record(all_options, progress=progress, announce=announce)
+    result = record(all_options, progress=progress, announce=announce, choose=chooser(all_options, progress))
     return Recording(result.path, all_options.output.workspace, result)
+
+
+def chooser(options: CollectOptions, progress: Progress = silent) -> "Choose | None":
+    """What chooses the runs of ``--next``, from the recording's simulator; None where none are asked for."""
+    if options.design.next is None:
+        return None
+    from gptfl.influence.next_runs import choose_next
+
+    return lambda request: choose_next(request, options.output.workspace, progress)
 
 
 def open_recording(path: str | Path | None = None, workspace: str | Path | None = None) -> Recording:

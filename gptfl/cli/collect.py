@@ -12,16 +12,17 @@ def command(options: CollectOptions) -> None:
     """Record how fine-tuning on random subsets moves every test example's metrics.
 
     Finished runs are on disk at once: an interrupted recording goes on with the same command, and
-    a larger --runs adds to what is there.
+    a larger --runs adds to what is there, and so does --next, once a simulator is fitted.
 
     Example: `gptfl collect --model smollm2-135m-instruct-q4 --task sst2 --data DIR --train-layers 6
     --runs 24 --subset-size 32 --steps 48 --lr 2e-5 --test 48 --record-every 2`
     """
+    from gptfl.api.recording import chooser
     from gptfl.recording.collect import record
     from gptfl.recording.launch import is_first_process
 
     with console.progress_bar() as progress:
-        result = record(options, progress=progress, announce=announce)
+        result = record(options, progress=progress, announce=announce, choose=chooser(options, progress))
     if not is_first_process():
         return
     for text in result.notes:

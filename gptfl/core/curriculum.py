@@ -40,6 +40,7 @@ class RunStream(IntEnum):
     DEALING = 5
     RESERVED = 6
     CHECKING_ORDER = 7
+    NEXT = 8
 
 
 class TinyStream(IntEnum):

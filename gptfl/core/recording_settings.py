@@ -54,6 +54,10 @@ def _are_words(value: Any) -> bool:
     return isinstance(value, list) and all(isinstance(word, str) for word in value)
 
 
+def _are_subsets(value: Any) -> bool:
+    return isinstance(value, list) and all(_are_words(one) for one in value)
+
+
 def _are_betas(value: Any) -> bool:
     return (
         isinstance(value, list) and len(value) == 2 and all(_real(0.0, math.nextafter(1.0, 0.0))(one) for one in value)
@@ -185,6 +189,8 @@ class RecordingSettings(Mapping[str, Any]):
     packing: str | None = _setting(None, _is_word, later=True)
     group_by_length: bool = _setting(False, _is_switch, False, later=True)
     quantize: str | None = _setting(None, _is_word, later=True)
+    chosen_runs: Sequence[Sequence[str]] | None = _setting(None, _are_subsets, identity=False, later=True)
+    """The ids of the runs that were chosen by what those before left open (``--next``), whether they are recorded or not."""
     weights: str | None = _setting(None, _is_word, identity=False)
     """The hash of the weights that every run started from."""
     tokenization: str | None = _setting(None, _is_word, identity=False)

@@ -24,6 +24,8 @@ TOGETHER: Mapping[str, int] = {LEAVE_OUT: 2, LEAVE_SMALL: ORDERS, REPEATED: 4}
 """How many consecutive runs of a design belong together: they share a role, and a fold."""
 REPEATS_FROM = 1_000_000
 """Where the indices of repeats begin; other runs are fewer."""
+NEXT_FROM = 2 * REPEATS_FROM
+"""Where the indices of runs begin that were chosen by what they tell; no recording has as many repeats."""
 EVERY_DEVICE = 4
 """Of so many repeats the last one is the same curriculum again; the others are other orders of their subset."""
 
@@ -194,6 +196,18 @@ def draw_repeats(runs: Sequence[Draw], repeats: int, seed: int) -> list[Draw]:
         of = number // EVERY_DEVICE if device else number - number // EVERY_DEVICE
         drawn.append(_again(runs[of], REPEATS_FROM + number, device, seed))
     return drawn
+
+
+def draw_next(subsets: Sequence[Int[np.ndarray, " subset"]], seed: int) -> list[Draw]:
+    """The runs of these subsets, which were chosen by what runs so far left open; all are to fit.
+
+    Numbers and seeds are their own, so that neither the design's runs nor repeats change with them.
+    """
+    none = np.empty((0, 2), dtype=np.int64)
+    return [
+        Draw(NEXT_FROM + number, run_seed(seed, NEXT_FROM + number), FIT, members, none)
+        for number, members in enumerate(subsets)
+    ]
 
 
 def _again(run: Draw, index: int, same: bool, seed: int) -> Draw:

@@ -21,6 +21,7 @@ from jaxtyping import Float, Int
 
 from gptfl.core import REPEAT, Features, Progress
 from gptfl.core.examples import relative_weights
+from gptfl.designs.draws import NEXT_FROM
 from gptfl.errors import DataError
 from gptfl.influence.closed_form import on_target
 from gptfl.influence.targets import REMOVE, Influence, InfluenceTarget
@@ -50,7 +51,8 @@ class AverageWorth:
 def average_worth(source: FittedSimulator, tests: Int[np.ndarray, " chosen"]) -> AverageWorth | None:
     """What an average row's share of a recorded run is worth to the mean of some test examples, given by their places.
 
-    In the metric's units. None where fewer than two runs recorded the end, or the step sizes are not known.
+    In the metric's units. Runs that were chosen by what they tell (``collect --next``) are left out: they are unlike the
+    average run. None where fewer than two runs recorded the end, or the step sizes are not known.
     """
     dynamics = source.recording.dynamics
     if dynamics.settings.lacks_rates:
@@ -68,7 +70,8 @@ def average_worth(source: FittedSimulator, tests: Int[np.ndarray, " chosen"]) ->
         values = run.metrics[source.metric.name]
         at = [np.flatnonzero(run.steps == step) for step in (since, end)]
         taken = float(run.curriculum.learning_rates[since:end].sum())
-        if run.role == REPEAT or not all(map(len, at)) or taken <= 0.0:
+        chosen = run.index >= NEXT_FROM
+        if run.role == REPEAT or chosen or not all(map(len, at)) or taken <= 0.0:
             continue
         change = float(values[at[1][0], tests].mean() - values[at[0][0], tests].mean())
         if np.isfinite(change):

@@ -89,6 +89,20 @@ class DesignOptions:
         metavar="NAME[:SHARE]",
         shown="uniform, with --few-runs contrast",
     )
+    next: int | None = option(
+        None,
+        "Add N runs to this recording, on the examples that tell most about rows of which gptfl rank can't tell yet "
+        "whether they help or harm. It takes a simulator (gptfl fit) of exposure-gp.",
+        metavar="N",
+        shown=False,
+        bound=at_least(1),
+    )
+    on: str | None = option(
+        None,
+        "What --next is to tell influence on: mean, test:ID or group:FILE, as for gptfl rank.",
+        shown="mean",
+        complete=("mean", "test:", "group:"),
+    )
     repeats: int = option(
         0,
         "Runs besides that repeat the first ones and tell how much is left to chance: three in four in another "

@@ -8,6 +8,7 @@ from jaxtyping import Float, Int
 
 from gptfl.core import Dynamics, Example, Features, Progress, Query
 from gptfl.core.linear_form import LinearForm
+from gptfl.core.outlook import RunOutlook
 from gptfl.plugins.interfaces import Estimator
 from gptfl.plugins.work import OnStep, Outcome, Unit, Work
 
@@ -198,6 +199,23 @@ class HasGroupInfluence(Protocol):
 
         ``parts`` hold some examples at a time: their places and vectors, as for ``influence_of``, and the number of
         each one's group, -1 for none.
+        """
+        ...
+
+
+@runtime_checkable
+class HasOutlook(Protocol):
+    """What an estimator that tells influence may also offer: what further runs would tell of it, before they are trained."""
+
+    def outlook_on_target(
+        self,
+        parts: Iterable[tuple[Int[np.ndarray, " example"], Mapping[str, Float[np.ndarray, "example d"]]]],
+        weights: Float[np.ndarray, " test"],
+    ) -> RunOutlook | None:
+        """What is known of influences on one weighted sum of the test examples, and of runs of some examples.
+
+        ``parts`` hold some examples at a time: their places and vectors, as for ``influence_of``. None where it can't be
+        told.
         """
         ...
 

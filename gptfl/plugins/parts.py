@@ -27,7 +27,7 @@ OPTIONAL: Mapping[str, Sequence[str]] = {
     "encoder": ("use_recording", "encode_new"),
     "estimator": (
         *("influence", "self_influence", "influence_of", "influence_on_target", "influence_of_groups"),
-        *("linear_form", "flops"),
+        *("outlook_on_target", "linear_form", "flops"),
     ),
     "executor": ("perform",),
 }

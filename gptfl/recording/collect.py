@@ -1,5 +1,6 @@
 """Records how fine-tuning on random subsets of a pool moves every test example's metrics."""
 
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gptfl.core import Progress, TaskData, silent
+from gptfl.designs.draws import Draw
 from gptfl.interruption import leaving
 from gptfl.options.base import make
 from gptfl.options.recording import CollectOptions
@@ -18,6 +20,7 @@ from gptfl.plugins.registry import get_registry
 from gptfl.recording.design import make_plans
 from gptfl.recording.launch import join_others, launch, starts_others
 from gptfl.recording.movement import movement_of
+from gptfl.recording.next_runs import Choose, check_next, draws_with_next
 from gptfl.recording.plan import RecordingPlan, plan_recording
 from gptfl.recording.reference_run import ReferenceJob
 from gptfl.recording.result import CollectResult
@@ -65,9 +68,21 @@ def collect(
 
 
 def record(
-    options: CollectOptions, *, progress: Progress = silent, announce: "Announce | None" = None
+    options: CollectOptions,
+    *,
+    progress: Progress = silent,
+    announce: "Announce | None" = None,
+    choose: Choose | None = None,
 ) -> CollectResult:
-    """``collect`` with all options in one object, from which the processes of a recording start, too."""
+    """``collect`` with all options in one object, from which the processes of a recording start, too.
+
+    Args:
+        options: what was asked for.
+        progress: called along the way.
+        announce: called with the estimate before the recording starts.
+        choose: chooses the runs of ``--next``; None where none are asked for, or some that were chosen are left.
+    """
+    check_next(options)
     plan = plan_recording(options, get_registry())
     space = Workspace.resolve(options.output.workspace)
     path = space.dynamics_path(plan.stem)
@@ -90,14 +105,14 @@ def record(
         _take_part(job, plan.executor, make_trainer, options.output.dry_run)
         return CollectResult(path, plan.design.runs, 0, None)
     if options.output.dry_run:
-        job, make_trainer = _job(plan, examples, group, path, progress)
+        job, make_trainer = _with_next(plan, examples, group, path, progress, choose)
         left = group.broadcast(job.left())
         trainer = make_trainer()
         job.left_by(trainer)
         return CollectResult(path, plan.design.runs, 0, job.estimate(trainer, left, announce, plan.executor))
     with leaving(lambda: left_at(path)), space.lock("gptfl collect"):
         # What is recorded is read under the lock, so that nothing is added to it meanwhile.
-        job, make_trainer = _job(plan, examples, group, path, progress)
+        job, make_trainer = _with_next(plan, examples, group, path, progress, choose)
         return execute_job(job, plan.executor, make_trainer, announce, progress)
 
 
@@ -127,13 +142,34 @@ def _take_part(job: RecordingJob, executor: Executor, make_trainer: TrainerMaker
             pass
 
 
-def _job(
-    plan: RecordingPlan, examples: TaskData, group: "ProcessGroup", path: Path, progress: Progress
+def _with_next(
+    plan: RecordingPlan,
+    examples: TaskData,
+    group: "ProcessGroup",
+    path: Path,
+    progress: Progress,
+    choose: Choose | None,
 ) -> tuple[RecordingJob, TrainerMaker]:
-    """What is to be recorded, and what trains for it in this process."""
+    """As ``_job``; where runs are to be chosen, they are once the recording is known to be the one asked for."""
+    job, maker = _job(plan, examples, group, path, progress)
+    if plan.options.design.next is None:
+        return job, maker
+    job.left()
+    return _job(plan, examples, group, path, progress, draws_with_next(plan, path, job.reserved, choose))
+
+
+def _job(
+    plan: RecordingPlan,
+    examples: TaskData,
+    group: "ProcessGroup",
+    path: Path,
+    progress: Progress,
+    draws: Sequence[Draw] | None = None,
+) -> tuple[RecordingJob, TrainerMaker]:
+    """What is to be recorded, and what trains for it in this process; ``draws`` are the design's unless given."""
     options = plan.options
     recipe = replace(plan.trainer, processes=group.size)
-    draws = plan.design.draws(examples.pool, plan.task)
+    draws = plan.design.draws(examples.pool, plan.task) if draws is None else draws
     batching, seed = plan.batching, options.execution.seed
     reserved = plan.design.places(examples.pool)
     reference = None

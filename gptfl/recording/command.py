@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from gptfl.core import Dynamics, RecordingSettings, user_path
-from gptfl.designs.draws import LEAVE_SMALL, REPEATS_FROM
+from gptfl.designs.draws import LEAVE_SMALL, NEXT_FROM, REPEATS_FROM
 from gptfl.errors import DataError, GptflError
 from gptfl.options.base import make
 from gptfl.options.files import typed
@@ -96,13 +96,14 @@ def _collected(dynamics: Dynamics, path: Path, registry: Registry) -> MadeBy:
     if lacking:
         raise DataError(f"{path} doesn't say its {lacking[0]}", "use a recording that gptfl collect made")
     given = {name: value for name in KEPT if (value := getattr(settings, name)) is not None}
-    repeats = sum(run.index >= REPEATS_FROM for run in dynamics.runs)
+    chosen = sum(run.index >= NEXT_FROM for run in dynamics.runs)
+    repeats = sum(run.index >= REPEATS_FROM for run in dynamics.runs) - chosen
     model, stem = _model(settings)
     mixed = "," in settings.task
     given |= {
         "model": model,
         "task": None if settings.shape is not None else settings.task,
-        "runs": _unless(len(dynamics.runs) - repeats, PAPER.runs) or None,
+        "runs": _unless(len(dynamics.runs) - repeats - chosen, PAPER.runs) or None,
         "repeats": repeats,
         "design": _unless(settings.design, PAPER.design),
         "pool": _unless(len(dynamics.pool), POOL),
@@ -118,7 +119,8 @@ def _collected(dynamics: Dynamics, path: Path, registry: Registry) -> MadeBy:
         **_along(dynamics, settings.steps),
         **_place(path, stem_for(settings.task, stem)),
     }
-    return MadeBy(("collect", *typed(make(CollectOptions, **given))), COLLECTED)
+    added = f"the runs that were added by --next ({len(settings.chosen_runs)}), " if settings.chosen_runs else ""
+    return MadeBy(("collect", *typed(make(CollectOptions, **given))), f"{added}{COLLECTED}")
 
 
 def _model(settings: RecordingSettings) -> tuple[str, str]:

@@ -14,6 +14,7 @@ from gptfl.core.display import Listed
 from gptfl.core.examples import CLEAN
 from gptfl.core.excerpts import excerpts
 from gptfl.core.texts import json_text, natural, shown_line
+from gptfl.designs.draws import NEXT_FROM
 from gptfl.errors import DataError
 from gptfl.estimators.diverged import diverged
 from gptfl.store import kinds
@@ -85,7 +86,9 @@ def _about(path: Path, header: Header) -> Rows:
 
 
 def _origin(header: Header) -> Rows:
-    rows = [(f"setting: {name}", _shown(value)) for name, value in header.settings.items()]
+    # What the runs of --next were trained on, they tell themselves.
+    kept = ((name, value) for name, value in header.settings.items() if name != "chosen_runs")
+    rows = [(f"setting: {name}", _shown(value)) for name, value in kept]
     rows += [(f"input: {name}", value) for name, value in header.inputs.items()]
     return [*rows, ("made with", ", ".join(f"{name} {version}" for name, version in header.versions.items()))]
 
@@ -108,6 +111,11 @@ def _of_dynamics(dynamics: Dynamics) -> Rows:
             ("different examples in a run", _span(_distinct(run) for run in runs)),
             ("recorded", _recorded(runs)),
         ]
+    chosen = sum(run.index >= NEXT_FROM for run in runs)
+    if dynamics.settings.chosen_runs:
+        rows.append(
+            ("chosen by --next", f"{chosen} of the runs to fit, of {len(dynamics.settings.chosen_runs)} chosen")
+        )
     if dynamics.settings.lacks_rates:
         rows.append(("learning rates", "not known: every step counts alike"))
     rows += [(f"metric: {metric.name}", _course(metric, runs)) for metric in dynamics.metrics.values()]

@@ -11,8 +11,10 @@ from gptfl.core import FIT, REPEAT, TEST, role_of
 from gptfl.core.curriculum import draw_subset, fill_batches, run_seed
 from gptfl.designs.draws import (
     DESIGNS,
+    NEXT_FROM,
     REPEATS_FROM,
     DesignLayout,
+    draw_next,
     draw_repeats,
     draw_runs,
     draws_reserved,
@@ -192,3 +194,13 @@ def test_repeats_repeat_the_first_runs():
         assert seen(run) == seen(made[original])
         same = np.array_equal(run.batches(4, 12), made[original].batches(4, 12))
         assert same == (number % 4 == 3) == (run.seed == made[original].seed)
+
+
+def test_chosen_runs_are_to_fit_and_have_numbers_and_seeds_of_their_own():
+    members = [np.array([1, 4]), np.array([2, 3])]
+    first, second = draw_next(members, 5)
+    assert (first.index, second.index) == (NEXT_FROM, NEXT_FROM + 1)
+    assert first.role == second.role == FIT
+    assert first.seed != second.seed
+    assert draw_next(members[:1], 5)[0].seed == first.seed
+    np.testing.assert_array_equal(np.unique(second.batches(2, 4)), members[1])

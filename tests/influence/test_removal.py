@@ -9,6 +9,7 @@ import pytest
 
 import gptfl
 from gptfl.core import REPEAT, Run
+from gptfl.designs.draws import NEXT_FROM
 from gptfl.errors import DataError
 from gptfl.influence.ranking import Ranking
 from gptfl.influence.removal import WINDOW, average_worth, has_removal, presentations, removal
@@ -106,7 +107,7 @@ def test_a_single_run_or_repeats_tell_no_worth_and_so_no_removal(source: FittedS
     runs = source.recording.dynamics.runs
     mean = InfluenceTarget("mean", np.arange(3))
     assert has_removal(source, mean)
-    for few in (runs[:1], [runs[0], replace(runs[1], role=REPEAT)]):
+    for few in (runs[:1], [runs[0], replace(runs[1], role=REPEAT)], [runs[0], replace(runs[1], index=NEXT_FROM)]):
         assert average_worth(of_runs(source, few), np.arange(3)) is None
         assert not has_removal(of_runs(source, few), mean)
         with pytest.raises(DataError, match=r"fewer than two runs recorded it, .*: use --how closed-form"):

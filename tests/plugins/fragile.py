@@ -35,7 +35,7 @@ class Fragile:
     load = encode = check = measure = settings = fit = predict = state = restore = identity = _do
     sizes = influence = self_influence = influence_of = influence_on_target = influence_of_groups = flops = (
         use_recording
-    ) = encode_new = _do
+    ) = encode_new = outlook_on_target = _do
 
     def execute(self, *given: object) -> Any:
         yield 1

@@ -48,7 +48,7 @@ def test_an_exception_out_of_any_method_is_reported_under_the_plugins_name(kind:
 
 def test_every_interface_has_methods_that_raise() -> None:
     assert {kind for kind, _ in METHODS} == set(KINDS)
-    assert len(METHODS) == 2 + 4 + 2 + 11 + 1
+    assert len(METHODS) == 2 + 4 + 2 + 12 + 1
 
 
 def test_an_exception_out_of_an_attribute_is_reported_too() -> None:

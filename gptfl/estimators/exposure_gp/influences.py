@@ -6,12 +6,14 @@ from typing import TYPE_CHECKING, cast
 import numpy as np
 from jaxtyping import Float, Int
 
+from gptfl.core.outlook import RunOutlook
 from gptfl.errors import DataError
 from gptfl.estimators.baselines import check_fitted
 from gptfl.estimators.exposure_gp.group_influence import Part, influence_of_groups
 from gptfl.estimators.exposure_gp.influence import first_order, influence, influence_on_target
 from gptfl.estimators.exposure_gp.inputs import check_vectors
 from gptfl.estimators.exposure_gp.model import ExposureModel
+from gptfl.estimators.exposure_gp.outlook import outlook_on_target
 from gptfl.estimators.exposure_gp.single_fit import FittedSingleRun
 from gptfl.estimators.exposure_gp.target import TargetPosterior
 
@@ -76,6 +78,23 @@ class Influences:
 
         mean, spread, before = influence_of_groups(self.model_, checked(), count, weights)
         return (mean if self.model_.higher else -mean), spread, before
+
+    def outlook_on_target(
+        self,
+        parts: Iterable[tuple[Int[np.ndarray, " example"], Mapping[str, Float[np.ndarray, "example d"]]]],
+        weights: Float[np.ndarray, " test"],
+    ) -> RunOutlook | None:
+        """What further runs would tell of one weighted sum (see ``optional.HasOutlook``); None after one run."""
+        self._check_fitted()
+        if self.single_ is not None:
+            return None
+
+        def checked() -> Iterator[tuple[Int[np.ndarray, " example"], Mapping[str, Float[np.ndarray, "example d"]]]]:
+            for places, vectors in parts:
+                self._check_vectors(vectors, places)
+                yield places, vectors
+
+        return outlook_on_target(self.model_, checked(), weights, self._target(weights))
 
     def _target(self, weights: Float[np.ndarray, " test"]) -> TargetPosterior:
         """What is known of a weighted sum, found once for examples that are asked about some at a time."""

@@ -69,6 +69,7 @@ def test_after_one_run_sums_and_groups_are_not_told_and_single_ones_are(exact_ru
     count, tests = len(data.pool), len(data.test)
     assert fitted_to_one.influence_on_target(np.arange(count), {}, np.ones(tests)) is None
     assert fitted_to_one.influence_of_groups([], 1, np.ones(tests)) is None
+    assert fitted_to_one.outlook_on_target([], np.ones(tests)) is None
     mean, spread = fitted_to_one.influence_of(np.arange(count), {}, np.eye(tests))
     assert mean.shape == spread.shape == (count, tests)
     assert fitted_to_one.has_self_influence
@@ -79,6 +80,7 @@ def test_one_that_was_not_fitted_says_so():
         lambda one: one.influence_of(np.arange(2), {}, np.eye(2)),
         lambda one: one.influence_on_target(np.arange(2), {}, np.ones(2)),
         lambda one: one.influence_of_groups([], 1, np.ones(2)),
+        lambda one: one.outlook_on_target([], np.ones(2)),
         lambda one: one.first_order_of({}, {}, 0),
         lambda one: one.self_influence(),
     ):
