@@ -1,0 +1,164 @@
+"""Prints what runs by groups tell of groups and of single rows beside contrast runs, against trainings without each group.
+
+Run by hand: OMP_NUM_THREADS=1 python benchmarks/groups.py FOLDER [--seeds 3] [--output FILE]
+"""
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import gptfl
+from gptfl.core.curriculum import generator
+from gptfl.tasks.errands import Errands
+
+SOURCES, ROWS, TEST, EPOCHS, BATCH = "abcdef", 12, 24, 3, 4
+WRONG = {"f": 1.0, "e": 0.5}
+"""The share of a source's answers that are wrong."""
+DESIGNS: dict[str, dict[str, Any]] = {
+    "groups": {"design": "groups", "by": "source"},
+    "contrast": {"design": "contrast"},
+}
+RUNS = (6, 12)
+
+
+def write_rows(folder: Path, seed: int) -> None:
+    """Questions of the made-up task from several sources, one of which answers all wrong and another half of them."""
+    drawn, random = Errands().load(len(SOURCES) * ROWS, TEST, seed), generator(seed, 1)
+    folder.mkdir(parents=True, exist_ok=True)
+    for side, examples in (("train", drawn.pool), ("test", drawn.test)):
+        lines = []
+        for place, example in enumerate(examples):
+            row = {
+                "id": example.id,
+                "prompt": example.prompt,
+                "choices": list(example.choices),
+                "target": example.target,
+            }
+            if side == "train":
+                row["source"] = SOURCES[place % len(SOURCES)]
+                if random.random() < WRONG.get(row["source"], 0.0):
+                    others = [one for one in example.choices if one != example.target]
+                    row["target"] = others[int(random.integers(len(others)))]
+            lines.append(json.dumps(row))
+        (folder / f"{side}.jsonl").write_text("\n".join(lines) + "\n")
+
+
+def record(data: Path, space: Path, design: str, runs: int, seed: int) -> Any:
+    """A recording with gradient sketches, of as many steps a run as the passes over the pool take, and what its fit tells.
+
+    More runs are added to those that are there.
+    """
+    options: dict[str, Any] = {"task": "jsonl", "data": str(data), "workspace": space, "name": design}
+    steps = len(SOURCES) * ROWS * EPOCHS // BATCH
+    pool = len(SOURCES) * ROWS
+    path = gptfl.collect(
+        "tiny",
+        **options,
+        **DESIGNS[design],
+        runs=runs,
+        pool=pool,
+        test=TEST,
+        steps=steps,
+        batch_size=BATCH,
+        lr=1e-3,
+        record_every=steps // 2,
+        sketches=True,
+        sketch_dimensions=512,
+        seed=seed,
+    ).path
+    gptfl.featurize(dynamics=path, workspace=space)
+    gptfl.fit("exposure-gp", dynamics=path, workspace=space)
+    return path, gptfl.rank(dynamics=path, workspace=space, by="source").rankings[0]
+
+
+def truths(path: Path, space: Path, orders: int) -> tuple[dict[str, float], dict[str, float]]:
+    """How much worse the loss ends without each source, and the standard error of that; and of the average order."""
+    rows = [(one.id, one.fields["source"]) for one in gptfl.open_recording(path).dynamics.pool]
+
+    def ends(without: str) -> np.ndarray:
+        ids = [name for name, source in rows if source != without]
+        done = gptfl.verify(subset=ids, epochs=EPOCHS, orders=orders, dynamics=path, workspace=space, figure=False)
+        return done.recorded[:, done.last].mean(axis=1)
+
+    whole = ends("")
+    found, errors = {}, {}
+    for source in SOURCES:
+        lacking = ends(source)
+        found[source] = float(lacking.mean() - whole.mean())
+        errors[source] = float(np.hypot(lacking.std(ddof=1), whole.std(ddof=1)) / np.sqrt(orders))
+    return found, errors
+
+
+def measured(folder: Path, seed: int, orders: int) -> list[dict[str, Any]]:
+    """A row for each design and number of runs."""
+    data, space = folder / f"rows-{seed}", folder / f"space-{seed}"
+    write_rows(data, seed)
+    found, known = [], None
+    for design in DESIGNS:
+        for runs in RUNS:
+            path, ranking = record(data, space, design, runs, seed)
+            if known is None:
+                known = truths(path, space, orders)
+            truth, error = (np.array([side[name] for name in SOURCES]) for side in known)
+            groups = ranking.groups
+            place = [groups.grouping.names.index(name) for name in SOURCES]
+            mean, low, high = (side[place] for side in (groups.influence, groups.low, groups.high))
+            rows = ranking.influence
+            found.append(
+                {
+                    "seed": seed,
+                    "design": design,
+                    "runs": runs,
+                    "truth": truth.tolist(),
+                    "truth_error": error.tolist(),
+                    "influence": mean.tolist(),
+                    "low": low.tolist(),
+                    "high": high.tolist(),
+                    "width": float((high - low).mean()),
+                    "held": int(((low <= truth) & (truth <= high)).sum()),
+                    "held_to_error": int(((low <= truth + 1.64 * error) & (truth - 1.64 * error <= high)).sum()),
+                    "rho": rank_correlation(mean, truth),
+                    "worst_found": bool(mean.argmin() == truth.argmin()),
+                    "decided": int(((low > 0) | (high < 0)).sum()),
+                    "row_width": float((ranking.high - ranking.low).mean()),
+                    "row_spread": float(rows.std()),
+                    "rows_decided": int(((ranking.low > 0) | (ranking.high < 0)).sum()),
+                }
+            )
+            print(json.dumps({key: found[-1][key] for key in SHOWN}), flush=True)
+    return found
+
+
+SHOWN = ("seed", "design", "runs", "width", "held", "held_to_error", "rho", "decided", "row_width", "rows_decided")
+
+
+def rank_correlation(one: np.ndarray, other: np.ndarray) -> float:
+    """Spearman's, of values without ties."""
+    return float(np.corrcoef(np.argsort(np.argsort(one)), np.argsort(np.argsort(other)))[0, 1])
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--orders", type=int, default=4)
+    parser.add_argument("--output", type=Path)
+    given = parser.parse_args()
+    rows: list[dict[str, Any]] = []
+    for seed in range(given.seeds):
+        rows += measured(given.folder, seed, given.orders)
+        if given.output:
+            given.output.write_text(json.dumps(rows, indent=1) + "\n")
+    for design in DESIGNS:
+        for runs in RUNS:
+            own = [row for row in rows if (row["design"], row["runs"]) == (design, runs)]
+            means = {key: round(float(np.mean([row[key] for row in own])), 4) for key in SHOWN[3:]}
+            print(design, runs, json.dumps(means))
+
+
+if __name__ == "__main__":
+    main()
