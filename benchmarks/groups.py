@@ -1,6 +1,8 @@
 """Prints what runs by groups tell of groups and of single rows beside contrast runs, against trainings without each group.
 
 Run by hand: OMP_NUM_THREADS=1 python benchmarks/groups.py FOLDER [--seeds 3] [--output FILE]
+
+Without FOLDER nothing is trained: it prints what designs identify by themselves, as collect --dry-run does.
 """
 
 import argparse
@@ -12,6 +14,8 @@ import numpy as np
 
 import gptfl
 from gptfl.core.curriculum import generator
+from gptfl.designs.draws import NONE, DesignLayout, draw_runs
+from gptfl.designs.identification import identification
 from gptfl.tasks.errands import Errands
 
 SOURCES, ROWS, TEST, EPOCHS, BATCH = "abcdef", 12, 24, 3, 4
@@ -140,14 +144,34 @@ def rank_correlation(one: np.ndarray, other: np.ndarray) -> float:
     return float(np.corrcoef(np.argsort(np.argsort(one)), np.argsort(np.argsort(other)))[0, 1])
 
 
+def print_identified(pool: int = 200, steps: int = 75, seeds: int = 3) -> None:
+    """Which shares of the effect of a group, and of a row, the runs to fit tell; means over groups and seeds."""
+    for groups in (4, 6, 10):
+        of = np.arange(pool) % groups
+        members = {str(group): np.flatnonzero(of == group) for group in range(groups)}
+        for runs in (6, 12, 24):
+            for design, subset in (("groups", 100), ("groups", 60), ("contrast", 32), ("uniform", 128)):
+                told = []
+                for seed in range(seeds):
+                    made = draw_runs(DesignLayout(design, pool, subset, seed, NONE, groups=of), runs)
+                    batches = [run.batches(BATCH, steps) for run in made if run.role == "fit"]
+                    found = identification(batches, np.full(steps, 1e-3), pool, groups=members)
+                    if found is not None:
+                        told.append((1 - np.mean(list(found.groups.values())), 1 - found.example))
+                print(groups, runs, design, subset, *np.mean(told, axis=0).round(3))
+
+
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("folder", type=Path)
+    parser.add_argument("folder", type=Path, nargs="?")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--orders", type=int, default=4)
     parser.add_argument("--output", type=Path)
     given = parser.parse_args()
+    if given.folder is None:
+        print_identified()
+        return
     rows: list[dict[str, Any]] = []
     for seed in range(given.seeds):
         rows += measured(given.folder, seed, given.orders)

@@ -81,6 +81,12 @@ def with_clusters(
 def cluster_rows(pool: Sequence[Example], count: int, seed: int, by: str = "") -> Int[np.ndarray, " pool"]:
     """The cluster of each row by k-means on its TF-IDF vector, numbered in the order in which they come in the pool.
 
+    Args:
+        pool: the rows.
+        count: how many clusters.
+        seed: of the recording.
+        by: what asked for them, for messages.
+
     Rows of fewer different texts than ``count`` make fewer clusters. Raises ``DataError`` where no row has a word.
     """
     from sklearn.cluster import KMeans, MiniBatchKMeans

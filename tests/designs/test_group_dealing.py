@@ -6,7 +6,7 @@ from math import comb
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gptfl.designs.group_dealing import GroupDealer, proportional_parts
@@ -18,6 +18,7 @@ def sets_of(groups, runs, seed=0):
     return [tuple(dealer.choose(random).tolist()) for _ in range(runs)]
 
 
+@settings(deadline=None, max_examples=30)
 @given(st.integers(2, 15), st.integers(0, 2**32))
 def test_whenever_recording_stops_every_group_was_in_about_as_many_runs(groups, seed):
     times = np.zeros(groups, dtype=int)
@@ -57,6 +58,7 @@ def test_about_as_many_runs_as_groups_tell_all_of_them_apart(groups, runs):
     assert np.linalg.matrix_rank(six) > 2
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(1, 30), min_size=1, max_size=8), st.data())
 def test_parts_are_in_proportion_and_none_is_empty(sizes, data):
     sizes = np.array(sizes)

@@ -14,6 +14,7 @@ from gptfl.errors import DataError
 from gptfl.recording import group_design
 from gptfl.recording.group_design import cluster_rows, clusters_of, group_numbers, with_clusters
 from gptfl.store.recordings import read_dynamics
+from tests.recording.test_collect import same_recording
 
 WORDS = (("red bag", "blue hat"), ("sun rain", "wind snow"), ("one two", "three four"))
 SMALL: dict[str, Any] = {"pool": 12, "test": 2, "steps": 3, "batch_size": 3, "lr": 1e-2, "design": "groups"}
@@ -124,3 +125,20 @@ def test_a_recording_goes_on_with_the_clusters_that_it_keeps(
     # Of other rows none are kept, and they are refused as ever.
     with pytest.raises(DataError, match=r"was recorded with --pool 12, not --pool 13"):
         gptfl.collect(str(neox), "errands", runs=3, **{**given, "pool": 13})
+
+
+def test_an_interrupted_recording_by_clusters_ends_as_an_uninterrupted_one(neox: Path, tmp_path: Path) -> None:
+    class Stop(BaseException):
+        """Ends a recording in the place of Ctrl-C."""
+
+    def stop(what: str, done: int, *_: Any) -> None:
+        if what == "collect" and done == 4:  # of three a run
+            raise Stop
+
+    given = {**SMALL, "by": "clusters:3", "runs": 3}
+    with pytest.raises(Stop):
+        gptfl.collect(str(neox), "errands", workspace=tmp_path / "a", progress=stop, **given)
+    ended = gptfl.collect(str(neox), "errands", workspace=tmp_path / "a", **given)
+    whole = gptfl.collect(str(neox), "errands", workspace=tmp_path / "b", **given)
+    assert (ended.recorded_now, whole.recorded_now) == (2, 3)
+    same_recording(read_dynamics(ended.path), read_dynamics(whole.path))
