@@ -105,14 +105,18 @@ def _identified(plan: "CostEstimate") -> dict[str, str]:
         rows["  a group"] = (
             f"{1 - found.group:.0%} of what a group does that two runs to fit differ in is told by these"
         )
-    if found.classes:
-        least, most = (f"{1 - share:.0%}" for share in (max(found.classes.values()), min(found.classes.values())))
-        rows["  a class"] = f"{least if least == most else f'{least} to {most}'} of what a class does is told by these"
+    for kind, shares in (("group", found.groups), ("class", found.classes)):
+        if shares:
+            least, most = (f"{1 - share:.0%}" for share in (max(shares.values()), min(shares.values())))
+            told = least if least == most else f"{least} to {most}"
+            rows[f"  a {kind}"] = f"{told} of what a {kind} does is told by these"
     return rows
 
 
 def _subsets(plan: "CostEstimate") -> str:
     """What runs are trained on."""
+    if plan.grouped is not None:
+        return f"{plan.subset} of {plan.pool} examples, from {plan.grouped}"
     if plan.left_out is None:
         return f"{plan.subset} of {plan.pool} examples"
     return f"all {plan.pool} examples, or all but {plan.left_out}"

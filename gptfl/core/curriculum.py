@@ -23,6 +23,7 @@ class Stream(IntEnum):
     HELD_OUT_TRAIN = 21
     HELD_OUT_TEST = 22
     RESERVE = 23
+    CLUSTERS = 24
     TARGET_SPLIT = 31
     RANDOM_SUBSETS = 32
     SWAPS = 33

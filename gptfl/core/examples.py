@@ -120,7 +120,9 @@ FLIPPED, CLEAN = "flipped", "clean_label"
 """The fields of an example whose label was changed: that it was, and the label that it had."""
 RESERVED = "reserved"
 """The field by which a recording's own examples say that they are to be held out of fits."""
-WORDLESS = ("template", FLIPPED, CLEAN, RESERVED)
+CLUSTER = "cluster"
+"""The field by which a recording's own examples name their group, where a design clustered them."""
+WORDLESS = ("template", FLIPPED, CLEAN, RESERVED, CLUSTER)
 """Fields that tell in a number what was done to an example."""
 
 

@@ -135,6 +135,8 @@ class RecordingSettings(Mapping[str, Any]):
     design: str = _setting("uniform", _is_word, False, left_out=True)
     reserve_pool: int | None = _setting(0, _count(0), left_out=True)
     leave_out_size: int | None = _setting(None, _count(0), left_out=True)
+    by: str | None = _setting(None, _is_word, later=True)
+    """What the groups are that runs differ by, in the design of groups: a field of the rows, or ``clusters:K``."""
     batch_size: int = _setting(0, _count(1), False)
     steps: int = _setting(0, _count(1), False)
     seed: int = _setting(0, _is_seed, False)

@@ -14,10 +14,11 @@ from gptfl.core import FIT, REPEAT, TEST, VALIDATION, RecordingSettings, role_of
 from gptfl.core.curriculum import RunStream, draw_subset, generator, run_seed
 from gptfl.core.packing import Batching
 from gptfl.designs.dealing import Dealer
+from gptfl.designs.group_dealing import GroupDealer
 
 UNIFORM, CONTRAST, LEAVE_OUT, BALANCED, REPEATED = "uniform", "contrast", "leave-out", "balanced", "repeat"
-LEAVE_SMALL = "leave-small"
-DESIGNS = (UNIFORM, CONTRAST, LEAVE_OUT, LEAVE_SMALL, BALANCED, REPEATED)
+LEAVE_SMALL, GROUPS = "leave-small", "groups"
+DESIGNS = (UNIFORM, CONTRAST, LEAVE_OUT, LEAVE_SMALL, BALANCED, REPEATED, GROUPS)
 ORDERS = 2
 """In how many orders each training set of the design leave-small is run; all sets have the same orders."""
 TOGETHER: Mapping[str, int] = {LEAVE_OUT: 2, LEAVE_SMALL: ORDERS, REPEATED: 4}
@@ -40,6 +41,7 @@ class DesignLayout:
     ``reserved`` are the places of the pool that only runs to test draw from. ``classes`` numbers the class of each
     pool example, for the balanced design. ``swapped`` is the size of the group that a pair of leave-out runs differs in,
     or that a run of leave-small lacks. ``planted`` are the places of one group that leave-small takes out as a whole.
+    ``groups`` numbers the group of each pool example, for the design of groups.
     """
 
     design: str
@@ -50,6 +52,7 @@ class DesignLayout:
     classes: Int[np.ndarray, " pool"] | None = None
     swapped: int = 0
     planted: Int[np.ndarray, " planted"] | None = None
+    groups: Int[np.ndarray, " pool"] | None = None
 
     @property
     def others(self) -> Int[np.ndarray, " other"]:
@@ -135,6 +138,8 @@ def draw_runs(layout: DesignLayout, runs: int) -> list[Draw]:
     """The first ``runs`` runs of a recording."""
     if layout.design == LEAVE_SMALL:
         return _draw_leave_small(layout, runs)
+    if layout.design == GROUPS and layout.groups is not None:
+        return _draw_groups(layout, layout.groups, runs)
     together = TOGETHER.get(layout.design, 1)
     dealer = Dealer(layout.pool, layout.classes if layout.design == BALANCED else None)
     drawn: list[Draw] = []
@@ -183,6 +188,16 @@ def _draw_leave_small(layout: DesignLayout, runs: int) -> list[Draw]:
             for order in range(ORDERS)
         ]
     return drawn[:runs]
+
+
+def _draw_groups(layout: DesignLayout, groups: Int[np.ndarray, " pool"], runs: int) -> list[Draw]:
+    """About half of the groups a run, and rows of these (see ``GroupDealer``)."""
+    dealer, drawn = GroupDealer(groups, layout.subset), []
+    for index in range(runs):
+        own = run_seed(layout.seed, index)
+        members = dealer.deal(generator(own, RunStream.DEALING))
+        drawn.append(Draw(index, own, role_in(index, False), members, np.empty((0, 2), dtype=np.int64)))
+    return drawn
 
 
 def draw_repeats(runs: Sequence[Draw], repeats: int, seed: int) -> list[Draw]:

@@ -32,7 +32,7 @@ class Identification:
 
     ``example`` is for one of ``examples`` examples in place of the average one, in the mean over them; it is as much
     for any group drawn at random. ``group`` is for the groups that pairs of runs swap, ``classes`` for each class in
-    place of all the others. ``effects`` is the number of effects, of the ``examples - 1`` there are, that are known
+    place of all the others, and ``groups`` so for each group of the design of groups. ``effects`` is the number of effects, of the ``examples - 1`` there are, that are known
     if what is known is put together.
     """
 
@@ -42,6 +42,7 @@ class Identification:
     effects: float
     group: float | None = None
     classes: Mapping[str, float] = field(default_factory=dict)
+    groups: Mapping[str, float] = field(default_factory=dict)
 
 
 def contrast_subset(pool: int) -> int:
@@ -111,6 +112,7 @@ def identification(
     open_: Int[np.ndarray, " examples"] | None = None,
     pairs: Sequence[tuple[Int[np.ndarray, " group"], Int[np.ndarray, " group"]]] = (),
     classes: Mapping[str, Int[np.ndarray, " members"]] | None = None,
+    groups: Mapping[str, Int[np.ndarray, " members"]] | None = None,
     ratio: float = SIGNAL_TO_NOISE,
 ) -> Identification | None:
     """What runs on these batches leave unknown of examples; None for fewer than two runs or two examples.
@@ -122,6 +124,7 @@ def identification(
         open_: the examples that runs draw from, by default the whole pool.
         pairs: groups of examples that take each other's places in two of the runs.
         classes: the members of each class, among ``open_``.
+        groups: those of each group that runs differ by.
         ratio: the size of examples' effects beside the noise of a run.
     """
     open_ = np.arange(pool) if open_ is None else open_
@@ -144,11 +147,14 @@ def identification(
     every[open_] = 1.0
     shared = centring @ exposures.times(every)  # 0 where all runs have the same total exposure
     known = float(np.trace(inverse @ gram) - shared @ inverse @ shared / count)
-    by_class = {
-        name: left(_contrast(pool, members, np.setdiff1d(open_, members)))
-        for name, members in (classes or {}).items()
-        if 0 < len(members) < count
-    }
+
+    def by_name(parts: Mapping[str, Int[np.ndarray, " members"]] | None) -> dict[str, float]:
+        return {
+            name: left(_contrast(pool, members, np.setdiff1d(open_, members)))
+            for name, members in (parts or {}).items()
+            if 0 < len(members) < count
+        }
+
     swapped = [left(_contrast(pool, first, second)) for first, second in pairs]
     return Identification(
         runs=exposures.runs,
@@ -156,7 +162,8 @@ def identification(
         example=1 - known / (count - 1),
         effects=known,
         group=float(np.mean(swapped)) if swapped else None,
-        classes=by_class,
+        classes=by_name(classes),
+        groups=by_name(groups),
     )
 
 

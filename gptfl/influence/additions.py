@@ -10,10 +10,10 @@ from gptfl.core import MetricInfo, Progress
 from gptfl.core.display import Listed
 from gptfl.errors import DataError, PluginError
 from gptfl.influence.closed_form import WIDTH, target_weights
-from gptfl.influence.group_effects import group_rows
 from gptfl.influence.removal import average_worth, presentations
 from gptfl.options.defaults import FEW_RUNS
 from gptfl.plugins.optional import HasGroupInfluence
+from gptfl.recording.row_groups import group_rows
 from gptfl.simulation.caveats import NOVEL
 from gptfl.simulation.schedule import recorded_schedule
 from gptfl.simulation.simulator import FittedSimulator

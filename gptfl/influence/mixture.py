@@ -15,10 +15,10 @@ from gptfl.core.linear_form import LinearForm
 from gptfl.errors import DataError, UsageError
 from gptfl.influence.frontier import target_rows
 from gptfl.influence.greedy import ROUNDING, SelectionSpec
-from gptfl.influence.group_effects import group_rows
 from gptfl.influence.mixture_search import MixtureObjective, best_counts, proportional
 from gptfl.influence.targets import LEVEL, InfluenceTarget
 from gptfl.influence.two_sides import Gain
+from gptfl.recording.row_groups import group_rows
 from gptfl.simulation.caveats import novelty_note
 from gptfl.simulation.forms import linear_form_of
 from gptfl.simulation.reference import trust_of

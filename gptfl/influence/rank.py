@@ -11,7 +11,7 @@ from jaxtyping import Bool
 from gptfl.core import Dynamics, Progress
 from gptfl.errors import UsageError
 from gptfl.influence.closed_form import WIDTH
-from gptfl.influence.group_effects import group_effects, group_rows
+from gptfl.influence.group_effects import group_effects
 from gptfl.influence.kept import KeptSide, kept_side
 from gptfl.influence.meaning import meaning
 from gptfl.influence.methods import compute_influence, direct_influence
@@ -24,6 +24,7 @@ from gptfl.options.common import InputOptions
 from gptfl.options.influence import InfluenceOptions, RankOptions
 from gptfl.plugins.optional import has_self_influence
 from gptfl.recording.recording import OpenedRecording
+from gptfl.recording.row_groups import group_rows
 from gptfl.scores.detection import Detection, detect
 from gptfl.simulation.reference import trust_of
 from gptfl.simulation.simulator import FittedSimulator, open_fitted

@@ -85,9 +85,17 @@ class DesignOptions:
         "contrast with as many examples of each class in every run, the same in all. leave-out: pairs of runs, "
         "the second with other examples in the places of a group. leave-small:SHARE: the whole pool, and the pool less "
         "random groups of that share, all in the same two orders. repeat: each subset in three orders, and one of "
-        "them twice.",
+        "them twice. groups: half of the pool, of about half of the groups that --by names, such that a few runs tell "
+        "the groups' effects apart.",
         metavar="NAME[:SHARE]",
         shown="uniform, with --few-runs contrast",
+    )
+    by: str | None = option(
+        None,
+        "What the groups of --design groups are: class, task, any field of the rows (as for rank --by), or clusters:K, "
+        "K clusters of their texts by TF-IDF, which the recording keeps as the field cluster.",
+        metavar="FIELD|clusters:K",
+        shown=False,
     )
     next: int | None = option(
         None,
@@ -134,7 +142,7 @@ class DesignOptions:
     subset_size: int | None = option(
         None,
         "Examples of each run.",
-        shown="uniform: 64 % of the pool; else 32, or a sixth of a smaller pool",
+        shown="uniform: 64 % of the pool; groups: half of it; else 32, or a sixth of a smaller pool",
         bound=at_least(1),
     )
     record_every: int = option(1, "Measure at every N-th step.", bound=at_least(1))

@@ -13,6 +13,7 @@ from gptfl.core.recording_settings import PER_TOKEN
 from gptfl.errors import UsageError
 from gptfl.options.recording import TrainingOptions
 from gptfl.recording.design import POOL, Design, choose_epochs_of, choose_steps
+from gptfl.recording.group_design import with_clusters
 
 if TYPE_CHECKING:
     from gptfl.training.trainer import RecordingTrainer, TrainerSettings
@@ -107,7 +108,7 @@ def rows_of(
     """
     if batching.packing is None or training.steps is not None or data is None:
         return design.subset, design.pool
-    pool = design.reserved(data.pool)
+    pool = with_clusters(design.reserved(data.pool), design.by, design.seed)
     few = replace(design, runs=min(design.runs, MEASURED), repeats=0)
     counts = [len(batching.rows(draw.members)) for draw in few.draws(pool, task)]
     return int(np.ceil(np.mean(counts))), len(batching.rows(np.arange(len(pool))))

@@ -18,6 +18,7 @@ from gptfl.plugins.guards import runs_of
 from gptfl.plugins.interfaces import Executor
 from gptfl.plugins.registry import get_registry
 from gptfl.recording.design import make_plans
+from gptfl.recording.group_design import with_clusters
 from gptfl.recording.launch import join_others, launch, starts_others
 from gptfl.recording.movement import movement_of
 from gptfl.recording.next_runs import Choose, check_next, draws_with_next
@@ -92,7 +93,8 @@ def record(
         return launch(options, progress, announce, lambda: left_at(path))
     examples = plan.load()
     check_examples(examples, f"task {plan.task!r}")
-    examples = replace(examples, pool=plan.design.reserved(examples.pool))
+    pool = plan.design.reserved(examples.pool)
+    examples = replace(examples, pool=with_clusters(pool, plan.design.by, plan.design.seed, path))
     # Refuses a pool that the design can't be made on before the processes meet.
     plan.design.layout(examples.pool, plan.task)
     for metric in plan.metrics:

@@ -41,6 +41,7 @@ KEPT: tuple[str, ...] = (
     "data",
     "flip_labels",
     "reserve_pool",
+    "by",
     "record_every",
     "generate_every",
     "generate_tokens",
@@ -194,6 +195,7 @@ def _sizes(settings: RecordingSettings, pool: int) -> dict[str, Any]:
             reserve_pool=settings.reserve_pool or 0,
             leave_out_size=None,
             repeats=0,
+            by=settings.by,
         )
 
     try:

@@ -69,6 +69,8 @@ class CostEstimate(Listed):
     whole_steps: int | None = None
     left_out: int | None = None
     """How many of the pool some runs lack, where they are trained on the whole pool but for these."""
+    grouped: str | None = None
+    """How many groups a run has, of how many by what; None for a design without groups."""
     workers: int | None = 1
     """How many runs the executor carries out at once, each as fast as here; None where that isn't known before."""
 

@@ -7,9 +7,9 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Int
 
-from gptfl.core import FIT, Classes, Example, class_numbers, classes_of, lack_of_classes
+from gptfl.core import Example, class_numbers, lack_of_classes
 from gptfl.core.curriculum import Stream, count_steps
 from gptfl.core.examples import RESERVED
 from gptfl.core.packing import Batching
@@ -17,6 +17,7 @@ from gptfl.designs.dealing import draw_evenly
 from gptfl.designs.draws import (
     BALANCED,
     DESIGNS,
+    GROUPS,
     LEAVE_OUT,
     LEAVE_SMALL,
     REPEATED,
@@ -27,14 +28,17 @@ from gptfl.designs.draws import (
     draw_repeats,
     draw_runs,
 )
-from gptfl.designs.identification import Identification, contrast_subset, identification
+from gptfl.designs.identification import contrast_subset
 from gptfl.errors import DataError, UsageError
 from gptfl.plugins.interfaces import Plan
+from gptfl.recording.group_design import check_by, group_numbers
 from gptfl.tasks.label_noise import flipped_of
 
 PAPER_SHARE = 128 / 200
 """The paper's subsets hold 128 of the 200 examples of the pool."""
 PAPER_EPOCHS, CONTRAST_EPOCHS = 3.0, 6.0
+GROUP_SHARE = 0.5
+"""The runs of the design of groups have so much of the pool unless given."""
 SMALL_SHARE = 0.05
 """The runs of leave-small lack so much of the pool unless given."""
 POOL, SUBSET = "pool", "subset"
@@ -55,11 +59,12 @@ class Design:
     reserve: int = 0
     swapped: int | None = None
     repeats: int = 0
+    by: str | None = None
 
     @property
     def settings(self) -> dict[str, Any]:
         """What a recording keeps of it."""
-        return {"design": self.name, "reserve_pool": self.reserve, "leave_out_size": self.swapped}
+        return {"design": self.name, "reserve_pool": self.reserve, "leave_out_size": self.swapped, "by": self.by}
 
     def check(self) -> "Design":
         """The design itself. Raises ``UsageError`` where it makes no sense, naming the option."""
@@ -72,6 +77,10 @@ class Design:
             )
         if self.name == LEAVE_SMALL:
             self._check_small_group()
+        if self.name == GROUPS and self.reserve:
+            raise UsageError(
+                f"--reserve-pool {self.reserve} with --design groups: its runs differ by whole groups", "leave it out"
+            )
         if self.reserve and rest < self.subset:
             raise UsageError(
                 f"--reserve-pool {self.reserve} leaves {max(rest, 0)} of --pool {self.pool}, too few for --subset-size "
@@ -151,11 +160,12 @@ class Design:
         return tuple(marked) if self.reserve else ()
 
     def layout(self, pool: Sequence[Example], task: str) -> DesignLayout:
-        """What the runs follow from. Raises ``DataError`` for a balanced design of a pool without classes."""
+        """What the runs follow from. Raises ``DataError`` for a pool that lacks classes or groups."""
         reserved = np.array(self.places(pool), dtype=np.int64)
         classes = class_numbers(pool) if self.name == BALANCED else None
         if self.name == BALANCED:
             self._check_classes(classes, pool, task)
+        groups = None if self.by is None else group_numbers(pool, self.by, self.subset)
         planted = np.flatnonzero(flipped_of(pool)) if self.name == LEAVE_SMALL else None
         if planted is not None and len(planted) > len(pool) // 2:
             planted = None  # what is left would be another data set, not this one less a few rows
@@ -168,6 +178,7 @@ class Design:
             classes=classes,
             swapped=self.swapped or 0,
             planted=planted,
+            groups=groups,
         )
 
     def _check_classes(self, classes: Int[np.ndarray, " pool"] | None, pool: Sequence[Example], task: str) -> None:
@@ -222,6 +233,7 @@ def choose_design(
     reserve_pool: int,
     leave_out_size: int | None,
     repeats: int,
+    by: str | None = None,
 ) -> Design:
     """The design that the options ask for: what is left open becomes the design's own.
 
@@ -234,6 +246,7 @@ def choose_design(
         reserve_pool: how many examples no run to fit may see.
         leave_out_size: examples in a group that is left out, None for the design's usual number.
         repeats: how many runs are carried out again in another order.
+        by: what groups the runs of the design of groups differ by.
 
     Raises ``UsageError`` where the options don't go together.
     """
@@ -242,7 +255,11 @@ def choose_design(
         raise UsageError(f"{name!r} is unknown", f"use {', '.join(DESIGNS)}", option="design")
     if leave_out_size is not None and name not in (LEAVE_OUT, LEAVE_SMALL):
         raise UsageError(f"--leave-out-size {leave_out_size} is for --design leave-out", "add that, or leave it out")
-    design = partial(Design, name, runs, pool=pool, seed=seed, reserve=reserve_pool, repeats=repeats)
+    if (by is None) == (name == GROUPS):
+        if by is None:
+            raise UsageError("--design groups needs --by", "name a field of the rows, or clusters: --by clusters:8")
+        raise UsageError(f"--by {by} is for --design groups", "add that, or leave it out")
+    design = partial(Design, name, runs, pool=pool, seed=seed, reserve=reserve_pool, repeats=repeats, by=by)
     if name == LEAVE_SMALL:
         if subset_size is not None:
             raise UsageError(
@@ -256,10 +273,14 @@ def choose_design(
         return design(subset=pool, swapped=leave_out_size)
     if subset_size is None:
         subset_size = max(1, round(PAPER_SHARE * (pool - max(0, reserve_pool))))
-        if name != UNIFORM:
+        if name == GROUPS:
+            subset_size = max(1, round(GROUP_SHARE * pool))
+        elif name != UNIFORM:
             subset_size = contrast_subset(pool)
     if subset_size > pool:
         raise UsageError(f"--subset-size {subset_size} is larger than --pool {pool}", "ask for a smaller subset")
+    if by is not None:
+        check_by(by, pool)
     if name == LEAVE_OUT and leave_out_size is None:
         leave_out_size = max(1, subset_size // GROUP_PART)
     return design(subset=subset_size, swapped=leave_out_size)
@@ -281,7 +302,7 @@ def choose_steps(
     """
     rows = design.subset if rows is None else rows
     if epochs is None:
-        usual = PAPER_EPOCHS if design.name in (UNIFORM, LEAVE_SMALL) else CONTRAST_EPOCHS
+        usual = PAPER_EPOCHS if design.name in (UNIFORM, LEAVE_SMALL, GROUPS) else CONTRAST_EPOCHS
         return count_steps(rows, batch_size, usual) if steps is None else steps
     if steps is not None:
         raise UsageError("--epochs and --steps both say how long to train", "give one of them")
@@ -302,44 +323,3 @@ def choose_epochs_of(given: str | None, epochs: float | None, own: bool) -> str:
 def make_plans(draws: Sequence[Draw], batching: Batching | int, steps: int) -> list[Plan]:
     """The runs with their batches."""
     return [Plan(draw.index, draw.seed, draw.role, draw.batches(batching, steps)) for draw in draws]
-
-
-def identify(
-    draws: Sequence[Draw],
-    plans: Sequence[Plan],
-    learning_rates: Float[np.ndarray, " step"],
-    pool: Sequence[Example],
-    reserved: Sequence[int] = (),
-) -> Identification | None:
-    """What the runs to fit will leave unknown of the examples that aren't reserved; None where they are too few.
-
-    Args:
-        draws: what the design draws for each run: its role, and which examples it swaps.
-        plans: of the same runs, in order; their batches are what a run sees.
-        learning_rates: of each step, the same in all runs.
-        pool: the training examples; their classes are told apart where there are some.
-        reserved: places in the pool that no run to fit sees.
-    """
-    fitted = [(draw, plan) for draw, plan in zip(draws, plans, strict=True) if draw.role == FIT]
-    open_ = np.setdiff1d(np.arange(len(pool)), reserved)
-    pairs = [(draw.swaps[:, 1], draw.swaps[:, 0]) for draw, _ in fitted if len(draw.swaps)]
-    return identification(
-        [plan.batches for _, plan in fitted],
-        learning_rates,
-        len(pool),
-        open_=open_,
-        pairs=pairs,
-        classes=_by_class(pool, open_),
-    )
-
-
-def _by_class(pool: Sequence[Example], open_: Int[np.ndarray, " open"]) -> dict[str, Int[np.ndarray, " members"]]:
-    """The examples of each class that runs draw from, by the name of the class."""
-    classes = classes_of(pool)
-    if classes is None:
-        return {}
-    names = Classes(pool)
-    found: dict[str, list[int]] = {}
-    for place in open_.tolist():
-        found.setdefault(names.name(classes[place]), []).append(place)
-    return {name: np.array(places) for name, places in sorted(found.items())}

@@ -200,6 +200,7 @@ def _design(options: CollectOptions, preset: Preset, pool: int) -> Design:
         reserve_pool=design_options.reserve_pool,
         leave_out_size=design_options.leave_out_size,
         repeats=design_options.repeats,
+        by=design_options.by,
     )
 
 

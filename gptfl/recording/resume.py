@@ -18,13 +18,13 @@ from gptfl.core import (
     without_texts,
 )
 from gptfl.core.curriculum import recorded_steps
-from gptfl.designs.draws import LEAVE_SMALL, Draw
+from gptfl.designs.draws import Draw
 from gptfl.errors import DataError, ResourceError
 from gptfl.plugins.guards import runs_of, workers_of
 from gptfl.plugins.interfaces import Executor, Metric, Plan
 from gptfl.plugins.work import Tally
 from gptfl.recording.batching import weighed
-from gptfl.recording.design import identify
+from gptfl.recording.identify import identify, plan_of_design
 from gptfl.recording.reference_run import ReferenceJob
 from gptfl.recording.sketch_units import shares_out
 from gptfl.recording.tokens import mark_tokens
@@ -236,11 +236,11 @@ class RecordingJob:
         guess = replace(guess, whole_steps=self.whole_steps, follows_gradients=self.reference is not None)
         if executor is not None:
             guess = replace(guess, workers=workers_of(executor))
-        if known.design == LEAVE_SMALL:
-            guess = replace(guess, left_out=known.leave_out_size)
+        guess = replace(guess, **plan_of_design(known, self.data.pool))
         if self.draws:
             rates = trainer.recipe.rates(known.steps)
-            guess = replace(guess, identifies=identify(self.draws, self.plans, rates, self.data.pool, self.reserved))
+            told = identify(self.draws, self.plans, rates, self.data.pool, self.reserved, known.by)
+            guess = replace(guess, identifies=told)
         if self.reference is not None:
             products, sketches = self.reference.left(self._existing())
             per_step = guess.seconds_per_step

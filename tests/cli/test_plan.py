@@ -55,6 +55,14 @@ def test_a_plan_with_gradients_says_what_they_are_worth(tmp_path):
     assert "gptfl featurize" not in text
 
 
+def test_a_plan_of_groups_says_what_of_them_is_told(tmp_path):
+    text = planned(tmp_path, "--design", "groups", "--by", "kind", "--runs", "8")
+    assert re.search(r"each run +5 steps of 4, 6 of 24 examples, from 3 of 6 groups by kind", text)
+    least, most = map(int, re.search(r"a group +(\d+)% to (\d+)% of what a group does is told by", text).groups())
+    assert 0 < least < most
+    assert int(re.search(r"(\d+)% of what one does", text)[1]) < most
+
+
 def test_a_plan_of_too_few_runs_claims_nothing(tmp_path):
     text = planned(tmp_path, "--runs", "1")
     assert "each run" in text

@@ -96,7 +96,7 @@ def test_a_difference_is_reported_as_it_is_typed(
 
 def test_later_settings_are_kept_only_where_they_are_not_as_before() -> None:
     later = [known for known in SETTINGS.values() if known.later]
-    assert len(later) == 13
+    assert len(later) == 14
     for known in later:
         assert not known.kept(known.before, True)
         assert known.kept("another", False)

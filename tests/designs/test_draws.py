@@ -26,7 +26,9 @@ RESERVED = np.array([1, 2, 5, 8, 13, 14, 20, 21])
 
 
 def layout(design, pool=36, subset=8, seed=5, reserved=NONE, swapped=2):
-    return DesignLayout(design, pool, subset, seed, np.array(reserved, dtype=np.int64), np.arange(pool) % 3, swapped)
+    thirds = np.arange(pool) % 3
+    reserved = np.array(reserved, dtype=np.int64)
+    return DesignLayout(design, pool, subset, seed, reserved, thirds, swapped, groups=thirds)
 
 
 def seen(run):
@@ -155,7 +157,16 @@ def test_leave_small_takes_a_planted_group_out_as_a_whole_and_then_as_many_other
     assert all(len(run.without) == 2 for run in made[6:])
 
 
-@pytest.mark.parametrize("design", sorted(set(DESIGNS) - {"leave-small"}))
+def test_runs_by_groups_hold_rows_of_one_group_or_two_of_three_in_turns():
+    made = draw_runs(layout("groups", pool=36, subset=14), 12)
+    assert [len({member % 3 for member in seen(run)}) for run in made] == [2, 1] * 6
+    assert [len(run.members) for run in made] == [14, 12] * 6  # a group alone has twelve
+    assert [(run.seed, run.role) for run in made] == [(run_seed(5, run.index), role_of(run.index)) for run in made]
+    counts = np.bincount(np.concatenate([run.members for run in made]), minlength=36)
+    assert all(np.ptp(counts[group::3]) <= 1 for group in range(3))
+
+
+@pytest.mark.parametrize("design", sorted(set(DESIGNS) - {"leave-small", "groups"}))
 def test_only_runs_to_test_draw_from_the_reserve(design):
     made = [run for run in draw_runs(layout(design, reserved=RESERVED), 72) if run.role != REPEAT]
     for run in made:

@@ -15,7 +15,8 @@ from gptfl.errors import DataError
 from gptfl.estimators.class_share import ClassShare
 from gptfl.influence.greedy import SelectionSpec, class_quota, greatest
 from gptfl.plugins.registry import build
-from gptfl.recording.design import choose_design, identify, make_plans
+from gptfl.recording.design import choose_design, make_plans
+from gptfl.recording.identify import identify
 from gptfl.recording.inspect import inspect
 from gptfl.report.ranking import class_of
 from gptfl.simulation.new_examples import read_new_examples

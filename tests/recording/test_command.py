@@ -65,6 +65,7 @@ def jobs(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
             "dropout": False,
         },
         {**SMALL, "subset_size": 6, "warmup": 0.25, "optimiser": "sgd", "momentum": 0.9},
+        {**SMALL, "design": "groups", "by": "clusters:3", "runs": 4},
         {**SMALL, "subset_size": 6, "schedule": "polynomial", "optimiser": "muon"},
     ],
 )
@@ -100,6 +101,7 @@ def test_a_recording_is_gone_on_with_by_its_command(
         ({"lora": "r=2,dropout=0.1"}, "--lora r=2,dropout=0.1"),
         ({"lr": 1e-3, "device": "cpu", "precision": "fp32", "epochs": 3}, ""),
         ({"design": "leave-out", "leave_out_size": 2}, "--design leave-out --leave-out-size 2"),
+        ({"design": "groups", "by": "kind"}, "--design groups --by kind"),
         ({"precision": "bf16", "lr": 2e-3}, "--lr 0.002 --precision bf16"),
         ({"warmup": 0.0, "optimiser": "sgd", "momentum": 0.0}, "--optimiser sgd"),
         ({"warmup": 8, "optimiser": "muon", "momentum": 0.9}, "--warmup 8 --optimiser muon --momentum 0.9"),

@@ -14,7 +14,6 @@ from gptfl.recording.design import (
     choose_design,
     choose_epochs_of,
     choose_steps,
-    identify,
     make_plans,
     read_name,
 )
@@ -36,12 +35,13 @@ def choose(name: str = "contrast", runs: int = 8, pool: int = 200, **changed: An
         ("leave-out", 60, 0, 10, 15),
         ("repeat", 3, 0, 1, 2),
         ("leave-small", 200, 0, 200, 150),
+        ("groups", 200, 0, 100, 75),
     ],
 )
 def test_what_is_left_open_is_the_designs_own(name, pool, reserve, subset, steps):
     if name == "leave-out":
         assert choose(name, pool=pool).swapped == 1
-    design = choose(name, pool=pool, reserve_pool=reserve)
+    design = choose(name, pool=pool, reserve_pool=reserve, by="source" if name == "groups" else None)
     assert design.subset == subset
     assert choose_steps(design, None, None, 4) == steps
     assert choose_steps(design, 7, None, 4) == 7
@@ -89,6 +89,16 @@ def test_epochs_are_of_the_pool_where_the_data_is_ones_own():
             "--design leave-small leaves 101 of --pool 200 out: take 1 to 100",
         ),
         ({"name": "leave-small", "reserve_pool": 4}, "--reserve-pool 4 with --design leave-small"),
+        ({"name": "groups"}, "--design groups needs --by: name a field of the rows, or clusters"),
+        ({"by": "source"}, "--by source is for --design groups: add that, or leave it out"),
+        ({"name": "groups", "by": "clusters:1"}, "--by clusters:1 asks for 1 clusters: give 2 or more"),
+        ({"name": "groups", "by": "clusters:"}, "--by clusters: asks for no number of clusters: give 2 or more"),
+        ({"name": "groups", "by": "clusters:-3"}, "--by clusters:-3 asks for -3 clusters: give 2 or more"),
+        ({"name": "groups", "by": "clusters:201"}, "--by clusters:201 asks for more clusters than --pool 200"),
+        (
+            {"name": "groups", "by": "source", "reserve_pool": 4},
+            "--reserve-pool 4 with --design groups: its runs differ by whole groups: leave it out",
+        ),
         ({"name": "leave-out", "leave_out_size": 0}, "--leave-out-size is 0: give 1 to 16, half of --subset-size 32"),
         ({"name": "leave-out", "leave_out_size": 17}, "--leave-out-size is 17: give 1 to 16"),
         ({"name": "leave-out", "subset_size": 1}, "--subset-size 1 has no group to leave out: give at least 2"),
@@ -173,14 +183,3 @@ def test_plans_are_the_draws_with_their_batches_and_repeats_come_last() -> None:
         assert len(np.unique(plan.batches)) == 6
     for repeat, first in zip(plans[3:], plans, strict=False):
         assert set(repeat.batches.ravel()) == set(first.batches.ravel())
-
-
-def test_what_runs_identify_is_of_those_to_fit_and_by_class() -> None:
-    pool = marked(12)
-    design = choose(runs=4, pool=12, subset_size=6)
-    draws = design.draws(pool, "x")
-    found = identify(draws, make_plans(draws, 3, 4), np.ones(4), pool)
-    assert found is not None
-    assert found.runs == sum(draw.role == "fit" for draw in draws)
-    assert set(found.classes) == {"0", "1"}
-    assert identify(draws[:1], make_plans(draws[:1], 3, 4), np.ones(4), pool) is None

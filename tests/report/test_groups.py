@@ -5,8 +5,9 @@ import csv
 import numpy as np
 import pytest
 
-from gptfl.influence.group_effects import GroupEffects, Grouping
+from gptfl.influence.group_effects import GroupEffects
 from gptfl.influence.verdicts import HARMFUL, HELPFUL, UNCLEAR, Verdicts
+from gptfl.recording.row_groups import Grouping
 from gptfl.report.groups import group_rows_of, group_table, groups_of_json, groups_to_csv
 from tests.report.made import printed
 
