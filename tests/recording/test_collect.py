@@ -218,7 +218,7 @@ def test_checkpoints_are_kept_when_the_model_has_moved(neox: Path, tmp_path: Pat
         ({"precision": "int8"}, UsageError, "^precision 'int8'"),
         ({"device": "tpu9"}, DataError, "--device 'tpu9' is not a device"),
         ({"metrics": ("los",)}, PluginError, "unknown metric 'los': did you mean 'loss'"),
-        ({"executor": "slurm"}, PluginError, "unknown executor 'slurm'"),
+        ({"executor": "cluster"}, PluginError, "unknown executor 'cluster'"),
     ],
 )
 def test_settings_that_make_no_sense(
