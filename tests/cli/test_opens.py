@@ -47,9 +47,9 @@ def reads(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
     counted: Counter[str] = Counter()
     plain = recordings.get_examples
 
-    def get_examples(group: object, side: str) -> object:
+    def get_examples(group: object, side: str, count: int) -> object:
         counted[Path(files.hdf5.path_of(group)).name] += side == "pool"
-        return plain(group, side)
+        return plain(group, side, count)
 
     monkeypatch.setattr(recordings, "get_examples", get_examples)
     return counted

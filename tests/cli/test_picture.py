@@ -10,15 +10,16 @@ from gptfl.cli.commands import COMMANDS
 from gptfl.cli.picture import pictured
 from gptfl.options.base import make, places
 from gptfl.options.evaluation import CompareOptions, GridOptions, LearningCurveOptions, VerifyOptions
-from gptfl.options.influence import RankOptions, RelabelStudyOptions, SelectStudyOptions
+from gptfl.options.influence import RankOptions, RelabelStudyOptions, SelectOptions, SelectStudyOptions
 from gptfl.options.simulation import SimulateOptions
 from tests.cli.conftest import Outcome
 
 DRAWING = (
-    CompareOptions, GridOptions, LearningCurveOptions, RankOptions, RelabelStudyOptions, SelectStudyOptions,
-    SimulateOptions, VerifyOptions,
+    CompareOptions, GridOptions, LearningCurveOptions, RankOptions, RelabelStudyOptions, SelectOptions,
+    SelectStudyOptions, SimulateOptions, VerifyOptions,
 )  # fmt: skip
-NEEDED = {"select-study": ("--size", "2"), "sweep": ("order=1",), "learning-curve": ("2",), "verify": ("--drop", "i")}
+SIZED = ("--size", "2")
+NEEDED = {"select-study": SIZED, "select": SIZED, "sweep": ("order=1",), "learning-curve": ("2",), "verify": ("--drop", "i")}
 
 
 @pytest.mark.parametrize("kind", DRAWING)
@@ -26,7 +27,7 @@ def test_python_takes_a_switch_and_the_command_line_a_flag(kind: type) -> None:
     found = {place.name: place for place in places(kind)}
     assert bool in get_args(found["figure"].type)
     assert found["no_picture"].flag == "--no-picture"
-    given = {"size": 2} if kind is SelectStudyOptions else {}
+    given = {"size": 2} if kind in (SelectOptions, SelectStudyOptions) else {}
     options = make(kind, figure=False, **given)
     assert getattr(options, "study", options).figure is False
     assert pictured(options) == options
