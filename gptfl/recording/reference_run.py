@@ -21,6 +21,8 @@ from gptfl.recording.sketch_units import shares_out, sketch_by_units
 from gptfl.store.recordings import append_gradients, append_sketches
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from gptfl.training.gradient_sketches import Sketching, SketchSetup
     from gptfl.training.reference_run import Moment, Setup
     from gptfl.training.trainer import RecordingTrainer
@@ -110,7 +112,11 @@ class ReferenceJob:
         second = time.perf_counter()
         # As dear as a point gets: with something to divide by.
         ones = [weight.detach().new_ones(()).expand_as(weight) for weight in trainer.network.trainable]
-        multiply(here, there, lambda place, rows: ones[place][rows].flatten(), own=False, room=setup.arrangement.room)
+
+        def divisor(place: int, rows: slice, gradients: "Tensor") -> "Tensor":
+            return gradients.square().add_(ones[place][rows].flatten()).sqrt_()
+
+        multiply(here, there, divisor, own=False, room=setup.arrangement.room)
         third = time.perf_counter()
         pool, test = len(setup.pool), len(setup.test)
         pairs = pool * test / (here.count * there.count)

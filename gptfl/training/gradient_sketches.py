@@ -97,7 +97,9 @@ class SketchSetup:
 
         def work() -> int:
             block = self.tape.record(side)
-            project(block, requests, lambda place, rows: ones[place][rows].flatten())
+            project(
+                block, requests, lambda place, rows, values: values.square().add_(ones[place][rows].flatten()).sqrt_()
+            )
             return block.count
 
         return work
@@ -181,6 +183,7 @@ class Sketching:
             points=tuple(points),
             products=scaled_products(self._products(rates), scales) if self.products else None,
             seconds=self.spent + self.trained,
+            own_counted=True,
         )
 
     def _products(self, rates: Float[np.ndarray, " step"]) -> GradientProducts:
@@ -193,6 +196,7 @@ class Sketching:
             preconditioned=np.stack([one.preconditioned for one in found]),
             self_raw=np.stack([one.self_raw for one in found]),
             self_preconditioned=np.stack([one.self_preconditioned for one in found]),
+            own_counted=True,
         )
 
 
