@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from gptfl.core import Dynamics, Progress
+from gptfl.core import Dynamics, GradientSketches, Progress
 from gptfl.core.curriculum import run_seed, spread_points
 from gptfl.core.packing import Batching
 from gptfl.errors import DataError
@@ -32,6 +32,7 @@ GRADIENTS = "choose another model, or leave --gradients out; --gradients own tak
 _OTHERS = "choose another model, adapters (--lora), or weights whose gradients can be told (--sketch-modules '*attn*')"
 SKETCHES = {
     "--sketches": f"{_OTHERS}, or leave --sketches out",
+    "--recipe": "use another encoder, such as --encoder tfidf-svd",
     "--few-runs": f"{_OTHERS}; or record such runs without gradients: --runs 6 --design contrast instead of --few-runs",
 }
 """What to ask for where the gradients of single examples can't be told, by the option that asks for them."""
@@ -202,6 +203,15 @@ class ReferenceJob:
             append_sketches(self.path, sketching.sketches(rates.rates, rates.scales(trainer, sketching.steps)))
             added.append(f"gradient sketches at steps {_listed(self.sketch_points)} of a reference run added")
         return tuple(added)
+
+    def sketched(self, trainer: "RecordingTrainer", progress: Progress) -> GradientSketches:
+        """Carry out the reference run for its sketches alone; nothing is written."""
+        from gptfl.training.reference_run import follow_reference
+
+        plan = self.plan()
+        sketching = self._sketcher(trainer, plan, progress)
+        run = follow_reference(trainer, plan, self.sketch_points, sketching)
+        return sketching.sketches(run.rates, run.scales(trainer, sketching.steps))
 
     def _sketcher(self, trainer: "RecordingTrainer", plan: "Plan", progress: Progress) -> "Sketching":
         from gptfl.training.gradient_sketches import Sketching
