@@ -16,7 +16,7 @@ from gptfl.recorder.losses import undisturbed
 from gptfl.recorder.rows import IGNORED, LabelledTokens
 from gptfl.training.gradient_sketches import Sketching, SketchSetup
 from gptfl.training.gradients.blocks import default_memory
-from gptfl.training.gradients.denominators import batch_share
+from gptfl.training.gradients.denominators import batch_share, counts_own
 from gptfl.training.gradients.sides import Side
 from gptfl.training.gradients.tape import Tape
 from gptfl.training.live import LiveNetwork, followed_optimiser
@@ -104,9 +104,10 @@ class LiveSketches:
             return None
         begun = time.perf_counter()
         network = self.sketching.setup.tape.network
+        own = counts_own(max(self.points))
         share = batch_share(batches) * (float(np.mean(self.clipped)) if self.clipped else 1.0)
         with undisturbed(self.model), torch.enable_grad():
-            self.sketching(Moment(step, denominator_of(network, self.optimiser, share), 0.0))
+            self.sketching(Moment(step, denominator_of(network, self.optimiser, share if own else None), 0.0, own))
         took = time.perf_counter() - begun
         self.spent += took
         return took

@@ -17,7 +17,7 @@ from gptfl.interruption import uninterrupted
 from gptfl.plugins.interfaces import Plan
 from gptfl.training.forward import explained
 from gptfl.training.gradients.blocks import GRAPH, Arrangement, Weights, all_products, default_memory
-from gptfl.training.gradients.denominators import Denominator, adam_divisor, batch_share
+from gptfl.training.gradients.denominators import Denominator, adam_divisor, batch_share, counts_own
 from gptfl.training.gradients.layers import InseparableError
 from gptfl.training.gradients.products import Products, own_products
 from gptfl.training.gradients.sides import Side, measured_exactly, test_side
@@ -142,11 +142,15 @@ def adam_denominator(network: Network, optimiser: torch.optim.Optimizer, share: 
 
 @dataclass(frozen=True)
 class Moment:
-    """A point of the reference run, its weights in the network; ``seconds`` were spent on training it so far."""
+    """A point of the reference run, its weights in the network; ``seconds`` were spent on training it so far.
+
+    ``own_counted`` is as in ``GradientSketches``.
+    """
 
     step: int
     denominator: Denominator | None
     seconds: float
+    own_counted: bool = False
 
 
 @dataclass(frozen=True)
@@ -197,7 +201,7 @@ def follow_reference(
     plan: Plan,
     points: Collection[int],
     visit: Callable[[Moment], None],
-    own_counted: bool = True,
+    own_counted: bool | None = None,
 ) -> Followed:
     """What the reference run was like, once it is carried out. The weights are those of the start again afterwards.
 
@@ -206,7 +210,8 @@ def follow_reference(
         plan: its batches and seed.
         points: steps at which ``visit`` is called.
         visit: looks at the weights there.
-        own_counted: whether what divides an example's gradient counts that in, as ``GradientSketches`` has it.
+        own_counted: whether what divides an example's gradient counts that in, as ``GradientSketches`` has it;
+            None where the length of the run decides (``counts_own``).
 
     Raises ``DataError`` where the run's loss is not finite.
     """
@@ -218,6 +223,7 @@ def follow_reference(
     seconds = 0.0
     clipped: list[torch.Tensor] = []
     share = batch_share(plan.batches)
+    own = counts_own(total) if own_counted is None else own_counted
     # Only a step tells how much is cut off a gradient.
     last = max(points) if trainer.recipe.clip_norm is None else max(*points, 1)
     try:
@@ -235,7 +241,8 @@ def follow_reference(
             if step in points:
                 # The optimiser's moments are of shortened gradients.
                 part = share * float(torch.stack(clipped).mean()) if clipped else share
-                visit(Moment(step, denominator_of(trainer.network, optimiser, part if own_counted else None), seconds))
+                divisor = denominator_of(trainer.network, optimiser, part if own else None)
+                visit(Moment(step, divisor, seconds, own))
     finally:
         trainer.network.restore()
     return Followed(rates, tuple(float(factor) for factor in clipped))
@@ -251,6 +258,7 @@ class Multiplying:
         self.trainer, self.setup, self.on_pairs = trainer, setup, on_pairs
         self.steps: list[int] = []
         self.found: list[Products] = []
+        self.own_counted = False
 
     def __call__(self, moment: Moment) -> None:
         """Raises ``DataError`` where a product is not finite."""
@@ -265,6 +273,7 @@ class Multiplying:
         )
         _check_finite(one, moment.step, self.trainer)
         self.steps.append(moment.step)
+        self.own_counted = moment.own_counted
         self.found.append(one)
 
     def products(self, plan: Plan, run: Followed) -> GradientProducts:
@@ -285,7 +294,7 @@ class Multiplying:
                     for one in found
                 ]
             ),
-            own_counted=True,
+            own_counted=self.own_counted,
         )
         return scaled_products(made, run.scales(self.trainer, self.steps))
 

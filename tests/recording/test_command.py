@@ -182,7 +182,7 @@ def test_the_command_of_features_makes_the_same_ones(
     again = tmp_path / "again.features.h5"
     words = ["gptfl", *made.words, *more, "--workspace", str(tmp_path), "--output", str(again)]
     monkeypatch.setattr(sys, "argv", words)
-    with pytest.raises(SystemExit, match="^0$"):
+    with pytest.raises(SystemExit, match=r"^0$"):
         run()
     one, other = read_features(first.path), read_features(again)
     assert other.identity == one.identity

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from gptfl.training.gradients.denominators import adam_divisor, batch_share, of_whole
+from gptfl.training.gradients.denominators import SHORT, adam_divisor, batch_share, counts_own, of_whole
 from gptfl.training.token_gradients import by_token
 from tests.training.gradients.conftest import Case
 
@@ -63,3 +63,7 @@ def test_parts_of_an_example_are_divided_as_all_of_it_is(case: Case) -> None:
             row = slice(held.rows - 1, held.rows)
             torch.testing.assert_close(divided(place, row, mine), expected[:, -held.shape[1] :])
     assert float(divided(-1, slice(None), torch.ones(2, 3)).max()) == 1.0, "a weight on which its loss doesn't depend"
+
+
+def test_own_gradients_count_along_short_runs() -> None:
+    assert [counts_own(steps) for steps in (1, SHORT - 1, SHORT, 1000)] == [True, True, False, False]
