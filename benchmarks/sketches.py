@@ -63,7 +63,7 @@ def main() -> None:
     for step in range(given.steps):
         members = np.arange(4 * step, 4 * step + 4) % given.examples
         trainer.step(optimiser, trainer.pieces(members), 2e-5)
-    denominator = adam_denominator(network, optimiser)
+    denominator = adam_denominator(network, optimiser, 0.25)
     side, tape = Side(trainer.rows, trainer.hidden), Tape(network)
 
     def plain() -> None:

@@ -19,7 +19,8 @@ class GradientProducts:
     and ``self_preconditioned`` are each pool example's product with itself (only one side divided).
     A pool example's gradient is what it brings to a step: where the recipe takes the loss's mean over tokens, times its
     tokens over the pool's mean, and where it clips, times the mean factor around the point. An optimiser without second
-    moments divides by a constant. All trained parameters count. ``seed`` is the reference run's, ``learning_rates`` its step sizes.
+    moments divides by a constant. All trained parameters count. With ``own_counted`` the second moment is the one after
+    a further step, to which the example's own gradient adds its square. ``seed`` is the reference run's, ``learning_rates`` its step sizes.
     """
 
     seed: int
@@ -29,12 +30,13 @@ class GradientProducts:
     preconditioned: Float[np.ndarray, "point pool test"]
     self_raw: Float[np.ndarray, "point pool"]
     self_preconditioned: Float[np.ndarray, "point pool"]
+    own_counted: bool = False
 
     @property
     def fingerprint(self) -> str:
         """Fingerprint of every product."""
         arrays = (self.raw, self.preconditioned, self.self_raw, self.self_preconditioned)
-        return fingerprint(self.seed, self.steps, self.learning_rates, *arrays)
+        return fingerprint(self.seed, self.steps, self.learning_rates, *arrays, *_counted(self.own_counted))
 
     def of_examples(self, pool: Int[np.ndarray, " kept"], tests: Int[np.ndarray, " chosen"]) -> "GradientProducts":
         """Those of the examples at these places."""
@@ -74,7 +76,8 @@ class GradientSketches:
     names of the weights that count, None for all trained ones. ``seed`` is the reference run's and the projection's,
     ``learning_rates`` are the run's step sizes. ``seconds``, where known, is what training and sketching took; no
     fingerprint has it. ``products`` are estimates of the gradient products at the same points, from sketches many times
-    as wide that weren't kept; None where there were none.
+    as wide that weren't kept; None where there were none. With ``own_counted`` each gradient that is divided counts in
+    the second moment, as in ``GradientProducts``, on both sides; older sketches go by the optimiser's state alone.
     """
 
     seed: int
@@ -85,6 +88,7 @@ class GradientSketches:
     points: Sequence[SketchPoint] = field(repr=False)
     seconds: float | None = None
     products: GradientProducts | None = None
+    own_counted: bool = False
 
     @property
     def fingerprint(self) -> str:
@@ -94,8 +98,14 @@ class GradientSketches:
             for one in self.points
         ]
         # Sketches without products keep the fingerprint that they had before there were any.
-        more = () if self.products is None else (self.products.fingerprint,)
+        more: tuple[str, ...] = () if self.products is None else (self.products.fingerprint,)
+        more += _counted(self.own_counted)
         return fingerprint(self.seed, self.steps, self.learning_rates, self.dimensions, self.modules, each, *more)
+
+
+def _counted(own: bool) -> tuple[str, ...]:
+    """What a fingerprint takes in of it; older ones stay as they are."""
+    return ("own counted",) if own else ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,8 @@ from gptfl.options.simulation import FeaturizeOptions
 from gptfl.plugins.interfaces import Encoder
 from gptfl.plugins.optional import HasNotes, KnowsSeconds, ReportsProgress, UsesRecording
 from gptfl.plugins.settings import read_settings
-from gptfl.recording.recording import open_recording, with_texts
+from gptfl.recording.imported_sketches import SketchingSource, sketched
+from gptfl.recording.recording import OpenedRecording, open_recording, with_texts
 from gptfl.store.features import write_features
 from gptfl.store.kinds import FEATURES
 from gptfl.store.outputs import check_target
@@ -74,7 +75,14 @@ def featurize_with(options: FeaturizeOptions, *, progress: Progress = silent) ->
         check_target(user_path(output), FEATURES)
     recording = open_recording(options.dynamics, options.workspace)
     space, recorded = recording.workspace, recording.dynamics
-    name = default_encoder(recorded.sketches is not None) if encoder is None else encoder
+    source = SketchingSource(options.model, options.recipe, data, options.device, options.seed)
+    name = default_encoder(recorded.sketches is not None or bool(source.given)) if encoder is None else encoder
+    taken = name == ON_SKETCHES and _takes_sketches(recording, source)
+    if source.given and name != ON_SKETCHES:
+        raise UsageError(
+            f"{source.given[0]} is for gradient sketches, and encoder {name} takes none",
+            f"leave it out, or take --encoder {ON_SKETCHES}",
+        )
     registry = recording.registry
     made: Encoder = registry.make("encoder", name, **settings)
     if isinstance(made, ReportsProgress):
@@ -82,14 +90,17 @@ def featurize_with(options: FeaturizeOptions, *, progress: Progress = silent) ->
     pool, test = recorded.pool, recorded.test
     if made.tags.reads_texts:
         pool, test = with_texts(recording, data)
-    elif data is not None:
+    elif data is not None and not taken:
         raise UsageError(f"--data {data} is not needed: encoder {name} reads no texts", "leave out --data")
-    if isinstance(made, UsesRecording):
-        made.use_recording(recorded)
     target = user_path(output) if output is not None else space.features_path(recording.stem, name)
-    started = time.perf_counter()
-    embedding = Embedding(registry.find("encoder", name), made, pool, test, progress)
+    started, said = time.perf_counter(), tuple[str, ...]()
     with space.lock("gptfl featurize"):
+        if taken:
+            recorded, what = sketched(recording, source, progress)
+            said = (what,)
+        if isinstance(made, UsesRecording):
+            made.use_recording(recorded)
+        embedding = Embedding(registry.find("encoder", name), made, pool, test, progress)
         embedding.look_up(dict.fromkeys([*space.candidates("features", encoder=name), target]))
         sets = embedding.sets()
         seconds = made.seconds if isinstance(made, KnowsSeconds) else None
@@ -97,12 +108,18 @@ def featurize_with(options: FeaturizeOptions, *, progress: Progress = silent) ->
             seconds = time.perf_counter() - started
         features = Features(name, embedding.identity, recorded.examples, sets, seconds)
         write_features(target, features, [row_key(e) for e in pool], [row_key(e) for e in test])
-    which = () if encoder is not None or name != ON_SKETCHES else (WHY_SKETCHES,)
+    which = said if taken or encoder is not None or name != ON_SKETCHES else (WHY_SKETCHES,)
     own_notes = made.notes if isinstance(made, HasNotes) else ()
     notes = (*which, *recording.notes, *embedding.notes, *own_notes)
     dims = {one: sets[one].train.shape[1] for one in sorted(sets, key=natural)}
     reused = len(pool) + len(test) - embedding.embedded
     return FeaturizeResult(target, name, dims, embedding.embedded, reused, notes)
+
+
+def _takes_sketches(recording: OpenedRecording, source: SketchingSource) -> bool:
+    """Whether the recording is to be sketched first. Raises where it can't be by what is said of its training."""
+    source.check(recording)
+    return recording.dynamics.settings.imported and recording.dynamics.sketches is None
 
 
 def default_encoder(sketched: bool) -> str:

@@ -131,7 +131,7 @@ def sketch_again(
         _check_same(found["raw", moment.step].mean(axis=0), sketches.points[points[moment.step]].test[test], recording)
         progress("tokens", points[moment.step] + 1, len(points), f"step {moment.step} of the reference run")
 
-    follow_reference(trainer, plan, points, visit)
+    follow_reference(trainer, plan, points, visit, sketches.own_counted)
     return TokenSketches(token_texts(setup.test.rows[test], trainer.network.loaded.tokenizer), found)
 
 

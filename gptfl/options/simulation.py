@@ -36,6 +36,23 @@ class FeaturizeOptions:
     dynamics: File = common.dynamics()
     workspace: File = common.workspace()
     data: File = common.data(FILES)
+    model: str | None = option(
+        None,
+        "Of an imported recording, name or folder of the model that its runs fine-tuned, whose gradients are sketched; "
+        "needs --recipe.",
+        shown=False,
+        complete="model",
+        panel=FILES,
+    )
+    recipe: File = option(
+        None,
+        "Of an imported recording, how its runs were trained: a YAML or JSON file of TRL, transformers, axolotl or "
+        "LLaMA-Factory, as gptfl collect takes it; needs --model.",
+        shown=False,
+        panel=FILES,
+    )
+    device: str = common.device()
+    seed: int = common.seed("the reference run of an imported recording")
     output: File = option(None, "Features file to write.", shown="in the workspace", panel=FILES)
 
 

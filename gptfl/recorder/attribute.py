@@ -154,6 +154,7 @@ def _measured(
     """The recording and its sketches, what to tell, and the sketches of a test example's tokens."""
     from gptfl.recorder.checkpoint_weights import denominator_of_file, weights_of
     from gptfl.training.gradient_sketches import Sketching, SketchSetup
+    from gptfl.training.gradients.denominators import batch_share, counts_own
     from gptfl.training.reference_run import Moment, step_scales
     from gptfl.training.token_gradients import sketch_tokens, token_texts
 
@@ -164,6 +165,8 @@ def _measured(
         setup = SketchSetup.of(trainer, options.sketch_dimensions, options.sketch_modules)
     on_examples = counting(progress, "sketches", "examples", len(training.points), len(setup.pool) + len(setup.test))
     sketching = Sketching(examples.pool, trainer.evaluator.test, options.seed, setup, on_examples)
+    own = counts_own(len(training.rates))
+    share = batch_share(training.batches) if own else None
     values, parts = [], {}
     for number, step in enumerate((0, *found.steps)):
         folder, denominator = found.folders.get(step), None
@@ -174,8 +177,8 @@ def _measured(
         if step not in training.points:
             continue
         if options.optimiser_state and folder is not None:
-            denominator = denominator_of_file(folder, network)
-        sketching(Moment(step, denominator, 0.0))
+            denominator = denominator_of_file(folder, network, share)
+        sketching(Moment(step, denominator, 0.0, own))
         if test is not None:
             some = sketch_tokens(setup, test, options.seed, denominator)
             parts.update({(kind, step): one for kind, one in some.items()})

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from gptfl.errors import DataError
 from gptfl.recorder.checkpoint_folder import ADAPTER_WEIGHTS, OPTIMISER
-from gptfl.training.gradients.products import Denominator
+from gptfl.training.gradients.denominators import Denominator, adam_divisor
 from gptfl.training.loading import blamed, load_weights
 from gptfl.training.network import Network
 from gptfl.training.optimisers import decayed
@@ -62,8 +62,13 @@ def changed_names(network: Network, weights: dict[str, Tensor]) -> set[str]:
     return {name for name, weight in pairs if not torch.equal(weight.detach().cpu(), weights[name].cpu())}
 
 
-def denominator_of_file(folder: Path, network: Network) -> Denominator:
-    """By what AdamW divided at this checkpoint: √v̂ + ε, from its ``optimizer.pt``, which is read without any code.
+def denominator_of_file(folder: Path, network: Network, share: float | None) -> Denominator:
+    """By what AdamW would divide after this checkpoint, from its ``optimizer.pt``, which is read without any code.
+
+    Args:
+        folder: the checkpoint.
+        network: with its weights.
+        share: of an example's gradient in its batch's, as in ``adam_divisor``.
 
     Raises ``DataError`` where the file isn't that of torch's AdamW over just the weights that are trained.
     """
@@ -78,15 +83,15 @@ def denominator_of_file(folder: Path, network: Network) -> Denominator:
         for name, number in zip(order, numbers, strict=True):
             one = each.get(number)
             if one is not None:
-                seconds[name] = one["exp_avg_sq"] / (1.0 - min(decay) ** float(one["step"]))
+                seconds[name] = one["exp_avg_sq"], float(one["step"])
     if len(decay) > 1 or len(epsilon) > 1:
         raise DataError(f"{path}: groups of weights differ in betas or eps", "leave --optimiser-state out")
     for name, weight in zip(network.names, network.trainable, strict=True):
-        if name in seconds and seconds[name].shape != weight.shape:
+        if name in seconds and seconds[name][0].shape != weight.shape:
             raise DataError(
                 f"{path}: its weights come in another order than the model's", "leave --optimiser-state out"
             )
-    return _divisor(network, seconds, min(epsilon))
+    return _divisor(network, seconds, min(decay), min(epsilon), share)
 
 
 def _order(network: Network, sizes: list[int]) -> list[str]:
@@ -103,12 +108,13 @@ def _order(network: Network, sizes: list[int]) -> list[str]:
     raise ValueError(f"it is of groups of {', '.join(map(str, sizes))} weights, and {len(network.names)} are trained")
 
 
-def _divisor(network: Network, seconds: dict[str, Tensor], epsilon: float) -> Denominator:
-    def denominator(place: int, rows: slice) -> Tensor:
-        weight = network.trainable[place]
-        second = seconds.get(network.names[place])
-        if second is None:
-            return torch.full_like(weight[rows], epsilon).flatten()
-        return second[rows].to(weight.device).sqrt().add(epsilon).flatten()
+def _divisor(
+    network: Network, seconds: dict[str, tuple[Tensor, float]], decay: float, epsilon: float, share: float | None
+) -> Denominator:
+    def denominator(place: int, rows: slice, gradients: Tensor) -> Tensor:
+        second, steps = seconds.get(network.names[place], (None, 0.0))
+        if second is not None:
+            second = second[rows].to(gradients.device).flatten()
+        return adam_divisor(second, steps, decay, epsilon, share, gradients)
 
     return denominator

@@ -100,7 +100,7 @@ class Sketcher:
             # Of the steps before a run was resumed nothing is known.
             missing = run.step - 1 - len(self._live.clipped)
             self._live.clipped += [1.0 if clip_factor is None else clip_factor] * (1 + missing)
-        took = self._live(run.step)
+        took = self._live(run.step, run.batches())
         if took is not None and run.step == self._live.points[0]:
             count = len(self._live.points)
             self.say(

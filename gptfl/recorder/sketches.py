@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from jaxtyping import Int
 
 from gptfl.core import Example, GradientSketches
 from gptfl.core.recording_settings import MEANS, PER_TOKEN
@@ -15,6 +16,7 @@ from gptfl.recorder.losses import undisturbed
 from gptfl.recorder.rows import IGNORED, LabelledTokens
 from gptfl.training.gradient_sketches import Sketching, SketchSetup
 from gptfl.training.gradients.blocks import default_memory
+from gptfl.training.gradients.denominators import batch_share, counts_own
 from gptfl.training.gradients.sides import Side
 from gptfl.training.gradients.tape import Tape
 from gptfl.training.live import LiveNetwork, followed_optimiser
@@ -93,14 +95,19 @@ class LiveSketches:
         sketching = Sketching(*examples, seed, setup, lambda point, step, count: None)
         return cls(*examples, points, model, optimiser, loss_mean, sketching, seed, time.perf_counter())
 
-    def __call__(self, step: int) -> float | None:
-        """Take the sketches of this step, if it is one of the points; returns what that took, in seconds."""
+    def __call__(self, step: int, batches: Int[np.ndarray, "step batch"]) -> float | None:
+        """Take the sketches of this step, if it is one of the points; returns what that took, in seconds.
+
+        ``batches`` are those of the steps until now.
+        """
         if step not in self.points or step in self.sketching.steps:
             return None
         begun = time.perf_counter()
         network = self.sketching.setup.tape.network
+        own = counts_own(max(self.points))
+        share = batch_share(batches) * (float(np.mean(self.clipped)) if self.clipped else 1.0)
         with undisturbed(self.model), torch.enable_grad():
-            self.sketching(Moment(step, denominator_of(network, self.optimiser), 0.0))
+            self.sketching(Moment(step, denominator_of(network, self.optimiser, share if own else None), 0.0, own))
         took = time.perf_counter() - begun
         self.spent += took
         return took

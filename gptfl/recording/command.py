@@ -9,6 +9,7 @@ from typing import Any
 
 from gptfl.core import Dynamics, RecordingSettings, user_path
 from gptfl.designs.draws import LEAVE_SMALL, NEXT_FROM, REPEATS_FROM
+from gptfl.encoders.gradients import Gradients
 from gptfl.errors import DataError, GptflError
 from gptfl.options.base import make
 from gptfl.options.files import typed
@@ -37,17 +38,8 @@ from gptfl.tasks.shapes import CHATS
 from gptfl.training.lora import Lora, parse_lora
 from gptfl.training.names import resolve_model
 
-KEPT: tuple[str, ...] = (
-    "data",
-    "flip_labels",
-    "reserve_pool",
-    "by",
-    "record_every",
-    "generate_every",
-    "generate_tokens",
-    "decode",
-    "batch_size",
-)
+KEPT: tuple[str, ...] = ("data", "flip_labels", "reserve_pool", "by", "record_every", "generate_every")
+KEPT += ("generate_tokens", "decode", "batch_size")
 KEPT += ("schedule", "max_length", "train_layers", "accumulate", "processes", "shard", "seed")
 KEPT += ("warmup", "clip_norm", "optimiser", "weight_decay", "decay", "loss_mean", "dropout", "packing", "quantize")
 KEPT += ("texts", "train", "eval", "eval_share", "fields", "loss_on", "end_token")
@@ -267,11 +259,19 @@ def _featurized(path: Path, registry: Registry) -> MadeBy:
     features = read_features(path)
     dynamics, recording, unknown = _recording(path, features.examples)
     kept = dict(features.identity)
+    if features.encoder == Gradients.name and "source" in kept:
+        came = f"{path} is of the sketches that gptfl import took from {kept['source']}"
+        raise DataError(came, "name the recording, whose command it is")
     defaults = {} if recording is None else _defaults_for(features.encoder, recording, registry)
     settings = _settings(
         registry, "encoder", features.encoder, {key: kept[key] for key in kept if defaults.get(key) != kept[key]}
     )
     made = make(FeaturizeOptions, encoder=features.encoder, settings=settings, dynamics=dynamics)
+    if features.encoder in registry.names("encoder"):
+        untold = [name for name in registry.parameters("encoder", features.encoder) if name not in kept]
+        unknown += "".join(f"--set {name}, " for name in untold)
+    if features.encoder == Gradients.name and recording is not None and recording.sketches is None:
+        unknown += "--model, --recipe and --seed of the sketches, "
     return MadeBy(("featurize", *typed(made)), f"{unknown}--data and --output")
 
 

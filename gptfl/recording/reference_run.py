@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from gptfl.core import Dynamics, Progress
+from gptfl.core import Dynamics, GradientSketches, Progress
 from gptfl.core.curriculum import run_seed, spread_points
 from gptfl.core.packing import Batching
 from gptfl.errors import DataError
@@ -21,6 +21,8 @@ from gptfl.recording.sketch_units import shares_out, sketch_by_units
 from gptfl.store.recordings import append_gradients, append_sketches
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from gptfl.training.gradient_sketches import Sketching, SketchSetup
     from gptfl.training.reference_run import Moment, Setup
     from gptfl.training.trainer import RecordingTrainer
@@ -30,6 +32,7 @@ GRADIENTS = "choose another model, or leave --gradients out; --gradients own tak
 _OTHERS = "choose another model, adapters (--lora), or weights whose gradients can be told (--sketch-modules '*attn*')"
 SKETCHES = {
     "--sketches": f"{_OTHERS}, or leave --sketches out",
+    "--recipe": "use another encoder, such as --encoder tfidf-svd",
     "--few-runs": f"{_OTHERS}; or record such runs without gradients: --runs 6 --design contrast instead of --few-runs",
 }
 """What to ask for where the gradients of single examples can't be told, by the option that asks for them."""
@@ -110,7 +113,11 @@ class ReferenceJob:
         second = time.perf_counter()
         # As dear as a point gets: with something to divide by.
         ones = [weight.detach().new_ones(()).expand_as(weight) for weight in trainer.network.trainable]
-        multiply(here, there, lambda place, rows: ones[place][rows].flatten(), own=False, room=setup.arrangement.room)
+
+        def divisor(place: int, rows: slice, gradients: "Tensor") -> "Tensor":
+            return gradients.square().add_(ones[place][rows].flatten()).sqrt_()
+
+        multiply(here, there, divisor, own=False, room=setup.arrangement.room)
         third = time.perf_counter()
         pool, test = len(setup.pool), len(setup.test)
         pairs = pool * test / (here.count * there.count)
@@ -196,6 +203,15 @@ class ReferenceJob:
             append_sketches(self.path, sketching.sketches(rates.rates, rates.scales(trainer, sketching.steps)))
             added.append(f"gradient sketches at steps {_listed(self.sketch_points)} of a reference run added")
         return tuple(added)
+
+    def sketched(self, trainer: "RecordingTrainer", progress: Progress) -> GradientSketches:
+        """Carry out the reference run for its sketches alone; nothing is written."""
+        from gptfl.training.reference_run import follow_reference
+
+        plan = self.plan()
+        sketching = self._sketcher(trainer, plan, progress)
+        run = follow_reference(trainer, plan, self.sketch_points, sketching)
+        return sketching.sketches(run.rates, run.scales(trainer, sketching.steps))
 
     def _sketcher(self, trainer: "RecordingTrainer", plan: "Plan", progress: Progress) -> "Sketching":
         from gptfl.training.gradient_sketches import Sketching

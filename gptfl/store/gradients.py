@@ -9,6 +9,7 @@ from gptfl.store import hdf5
 
 PRODUCTS = ("raw", "preconditioned")
 OWN = ("self_raw", "self_preconditioned")
+OWN_COUNTED = "own_counted"
 REMEDY = "record it again with gptfl collect --gradients reference"
 
 
@@ -32,6 +33,7 @@ def put_gradients(file: h5py.File, gradients: GradientProducts, pool: int, test:
 def put_products(group: h5py.Group, gradients: GradientProducts) -> None:
     """Keep products in a group."""
     hdf5.put_number(group, "seed", gradients.seed)
+    put_own_counted(group, gradients.own_counted)
     hdf5.put_array(group, "steps", gradients.steps)
     hdf5.put_array(group, "learning_rates", gradients.learning_rates)
     for name in (*PRODUCTS, *OWN):
@@ -62,9 +64,21 @@ def get_products(group: h5py.Group, pool: int, test: int, remedy: str = REMEDY) 
         learning_rates=hdf5.get_array(group, "learning_rates", 1, "f"),
         **{name: hdf5.get_array(group, name, 3, "f") for name in PRODUCTS},
         **{name: hdf5.get_array(group, name, 2, "f") for name in OWN},
+        own_counted=get_own_counted(group),
     )
     check_gradients(gradients, pool, test, str(hdf5.path_of(group)), remedy)
     return gradients
+
+
+def put_own_counted(group: h5py.Group, counted: bool) -> None:
+    """Keep that each example's own gradient counts in what divides it; nothing is kept where it doesn't."""
+    if counted:
+        hdf5.put_number(group, OWN_COUNTED, 1)
+
+
+def get_own_counted(group: h5py.Group) -> bool:
+    """Whether each example's own gradient counts in what divides it: not in files of older versions."""
+    return OWN_COUNTED in group.attrs and hdf5.get_int(group, OWN_COUNTED) == 1
 
 
 def check_gradients(gradients: GradientProducts, pool: int, test: int, where: str, remedy: str = REMEDY) -> None:

@@ -11,7 +11,7 @@ from jaxtyping import Float, Float16, Float32
 from gptfl.core import GradientProducts, GradientSketches, SketchPoint
 from gptfl.errors import DataError
 from gptfl.store import files, hdf5
-from gptfl.store.gradients import check_gradients, get_products, put_products
+from gptfl.store.gradients import check_gradients, get_own_counted, get_products, put_own_counted, put_products
 from gptfl.store.kinds import DYNAMICS
 from gptfl.store.seconds import get_seconds, put_seconds
 
@@ -88,6 +88,7 @@ def put_sketches(file: h5py.File, sketches: GradientSketches, pool: int, test: i
     if sketches.modules:
         hdf5.put_word(group, "modules", sketches.modules)
     put_seconds(group, sketches.seconds)
+    put_own_counted(group, sketches.own_counted)
     hdf5.put_array(group, "steps", sketches.steps)
     hdf5.put_array(group, "learning_rates", sketches.learning_rates)
     if sketches.products is not None:
@@ -132,6 +133,7 @@ def get_sketches(file: h5py.File, pool: int, test: int) -> GradientSketches | No
         points=StoredPoints(hdf5.path_of(file), steps.tolist()),
         seconds=get_seconds(group),
         products=products,
+        own_counted=get_own_counted(group),
     )
 
 

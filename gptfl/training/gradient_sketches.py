@@ -97,7 +97,9 @@ class SketchSetup:
 
         def work() -> int:
             block = self.tape.record(side)
-            project(block, requests, lambda place, rows: ones[place][rows].flatten())
+            project(
+                block, requests, lambda place, rows, values: values.square().add_(ones[place][rows].flatten()).sqrt_()
+            )
             return block.count
 
         return work
@@ -132,6 +134,7 @@ class Sketching:
         self.points: list[SketchPoint] = []
         self.products: list[Estimated] = []
         self.spent = self.trained = 0.0
+        self.own_counted = False
 
     def __call__(self, moment: Moment) -> None:
         """Raises ``DataError`` where a sketch is not finite."""
@@ -148,6 +151,7 @@ class Sketching:
         self.add(moment.step, ours, theirs)
         self.spent += time.perf_counter() - started
         self.trained = moment.seconds
+        self.own_counted = moment.own_counted
 
     def add(self, step: int, of_pool: list[list[Tensor]], of_test: list[list[Tensor]]) -> None:
         """Take the sketches of one point as ``sketch_each`` gives them. Raises ``DataError`` where one is not finite."""
@@ -181,6 +185,7 @@ class Sketching:
             points=tuple(points),
             products=scaled_products(self._products(rates), scales) if self.products else None,
             seconds=self.spent + self.trained,
+            own_counted=self.own_counted,
         )
 
     def _products(self, rates: Float[np.ndarray, " step"]) -> GradientProducts:
@@ -193,6 +198,7 @@ class Sketching:
             preconditioned=np.stack([one.preconditioned for one in found]),
             self_raw=np.stack([one.self_raw for one in found]),
             self_preconditioned=np.stack([one.self_preconditioned for one in found]),
+            own_counted=self.own_counted,
         )
 
 

@@ -17,8 +17,9 @@ from gptfl.interruption import uninterrupted
 from gptfl.plugins.interfaces import Plan
 from gptfl.training.forward import explained
 from gptfl.training.gradients.blocks import GRAPH, Arrangement, Weights, all_products, default_memory
+from gptfl.training.gradients.denominators import Denominator, adam_divisor, batch_share, counts_own
 from gptfl.training.gradients.layers import InseparableError
-from gptfl.training.gradients.products import Denominator, Products, own_products
+from gptfl.training.gradients.products import Products, own_products
 from gptfl.training.gradients.sides import Side, measured_exactly, test_side
 from gptfl.training.gradients.tape import Tape
 from gptfl.training.network import Network
@@ -106,43 +107,50 @@ def _squared_gradient(tape: Tape, side: Side) -> Tensor:
     return torch.stack(found).sum()
 
 
-def denominator_of(network: Network, optimiser: torch.optim.Optimizer) -> Denominator | None:
+def denominator_of(network: Network, optimiser: torch.optim.Optimizer, share: float | None) -> Denominator | None:
     """By what the optimiser divides a gradient now: AdamW as ``adam_denominator``, SGD by what momentum leaves out.
 
     A gradient's part in the steps of SGD with momentum m adds up to 1 / (1 - m) of it.
     """
     if not isinstance(optimiser, torch.optim.SGD):
-        return adam_denominator(network, optimiser)
+        return adam_denominator(network, optimiser, share)
     left = 1.0 - optimiser.param_groups[0]["momentum"]
-    return lambda place, rows: torch.full_like(network.trainable[place][rows], left).flatten()
+    return lambda place, rows, gradients: torch.full_like(gradients[0], left)
 
 
-def adam_denominator(network: Network, optimiser: torch.optim.Optimizer) -> Denominator | None:
-    """By what AdamW divides a gradient now: √v̂ + ε, v̂ being corrected for its start; None before any step."""
+def adam_denominator(network: Network, optimiser: torch.optim.Optimizer, share: float | None) -> Denominator | None:
+    """By what AdamW would divide an example's gradient in its next step, as ``adam_divisor`` has it; None before any.
+
+    Args:
+        network: whose weights are trained.
+        optimiser: that trains them.
+        share: of an example's gradient in its batch's; None for the state alone, in which the example has no part.
+    """
     if not optimiser.state:
         return None
     group = optimiser.param_groups[0]
     decay, epsilon = group["betas"][1], group["eps"]
 
-    def denominator(place: int, rows: slice) -> Tensor:
-        parameter = network.trainable[place]
-        state = optimiser.state.get(parameter)
-        if not state:  # never had a gradient
-            return torch.full_like(parameter[rows], epsilon).flatten()
-        second: Tensor = state["exp_avg_sq"][rows]
-        corrected: Tensor = second / (1 - decay ** float(state["step"]))
-        return corrected.sqrt().add(epsilon).flatten()
+    def denominator(place: int, rows: slice, gradients: Tensor) -> Tensor:
+        state = optimiser.state.get(network.trainable[place])
+        second = state["exp_avg_sq"][rows].flatten() if state else None  # none: it never had a gradient
+        steps = float(state["step"]) if state else 0.0
+        return adam_divisor(second, steps, decay, epsilon, share, gradients)
 
     return denominator
 
 
 @dataclass(frozen=True)
 class Moment:
-    """A point of the reference run, its weights in the network; ``seconds`` were spent on training it so far."""
+    """A point of the reference run, its weights in the network; ``seconds`` were spent on training it so far.
+
+    ``own_counted`` is as in ``GradientSketches``.
+    """
 
     step: int
     denominator: Denominator | None
     seconds: float
+    own_counted: bool = False
 
 
 @dataclass(frozen=True)
@@ -189,7 +197,11 @@ def step_scales(
 
 
 def follow_reference(
-    trainer: RecordingTrainer, plan: Plan, points: Collection[int], visit: Callable[[Moment], None]
+    trainer: RecordingTrainer,
+    plan: Plan,
+    points: Collection[int],
+    visit: Callable[[Moment], None],
+    own_counted: bool | None = None,
 ) -> Followed:
     """What the reference run was like, once it is carried out. The weights are those of the start again afterwards.
 
@@ -198,6 +210,8 @@ def follow_reference(
         plan: its batches and seed.
         points: steps at which ``visit`` is called.
         visit: looks at the weights there.
+        own_counted: whether what divides an example's gradient counts that in, as ``GradientSketches`` has it;
+            None where the length of the run decides (``counts_own``).
 
     Raises ``DataError`` where the run's loss is not finite.
     """
@@ -208,6 +222,8 @@ def follow_reference(
     optimiser = trainer.optimiser()
     seconds = 0.0
     clipped: list[torch.Tensor] = []
+    share = batch_share(plan.batches)
+    own = counts_own(total) if own_counted is None else own_counted
     # Only a step tells how much is cut off a gradient.
     last = max(points) if trainer.recipe.clip_norm is None else max(*points, 1)
     try:
@@ -223,7 +239,10 @@ def follow_reference(
                     clipped.append(trainer.clipped)
                 seconds += time.perf_counter() - started
             if step in points:
-                visit(Moment(step, denominator_of(trainer.network, optimiser), seconds))
+                # The optimiser's moments are of shortened gradients.
+                part = share * float(torch.stack(clipped).mean()) if clipped else share
+                divisor = denominator_of(trainer.network, optimiser, part if own else None)
+                visit(Moment(step, divisor, seconds, own))
     finally:
         trainer.network.restore()
     return Followed(rates, tuple(float(factor) for factor in clipped))
@@ -239,6 +258,7 @@ class Multiplying:
         self.trainer, self.setup, self.on_pairs = trainer, setup, on_pairs
         self.steps: list[int] = []
         self.found: list[Products] = []
+        self.own_counted = False
 
     def __call__(self, moment: Moment) -> None:
         """Raises ``DataError`` where a product is not finite."""
@@ -253,6 +273,7 @@ class Multiplying:
         )
         _check_finite(one, moment.step, self.trainer)
         self.steps.append(moment.step)
+        self.own_counted = moment.own_counted
         self.found.append(one)
 
     def products(self, plan: Plan, run: Followed) -> GradientProducts:
@@ -273,6 +294,7 @@ class Multiplying:
                     for one in found
                 ]
             ),
+            own_counted=self.own_counted,
         )
         return scaled_products(made, run.scales(self.trainer, self.steps))
 

@@ -15,6 +15,7 @@ from torch import Tensor
 from gptfl.plugins.interfaces import Plan
 from gptfl.training.gradient_sketches import Sketching, SketchSetup
 from gptfl.training.gradients.blocks import Weights, pieces_within
+from gptfl.training.gradients.denominators import counts_own
 from gptfl.training.gradients.projection import sketch_each
 from gptfl.training.gradients.sides import Side
 from gptfl.training.reference_run import Followed, Moment, follow_reference
@@ -120,4 +121,5 @@ def put_together(sketching: Sketching, parts: Sequence[Arrays], points: Sequence
         sketching.add(step, *sides)
     sketching.spent = float(sum(part["seconds"][0] for part in parts))
     sketching.trained = float(parts[0]["seconds"][1])
+    sketching.own_counted = counts_own(len(parts[0]["rates"]))  # as each part's reference run did
     return Followed(parts[0]["rates"], tuple(parts[0]["clipped"].tolist()))

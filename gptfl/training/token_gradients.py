@@ -4,7 +4,7 @@ import numpy as np
 from jaxtyping import Float
 
 from gptfl.training.gradient_sketches import POWERS, SketchSetup
-from gptfl.training.gradients.products import Denominator
+from gptfl.training.gradients.denominators import Denominator, of_whole
 from gptfl.training.gradients.projection import Projection, ProjectionRequest, sketch_each
 from gptfl.training.gradients.sides import Side
 from gptfl.training.token_rows import TokenRow
@@ -41,6 +41,8 @@ def sketch_tokens(
         denominator: of the point of the reference run; None where there is none yet.
     """
     like = setup.tape.network.trainable[0]
+    if denominator is not None:
+        denominator = of_whole(denominator, setup.tape.record(setup.test.take([example])))
     requests = [ProjectionRequest(Projection(setup.dimensions, seed, like), POWERS[1:])]
     (found,) = sketch_each(setup.tape, by_token(setup.test, example), requests, denominator, setup.memory)
     return {name: one.cpu().numpy().astype(np.float32) for name, one in zip(("raw", "split"), found, strict=False)}

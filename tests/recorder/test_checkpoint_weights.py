@@ -86,12 +86,18 @@ def optimised(small: Path, network: Network, folder: Path, **options: Any) -> di
 
 def test_gradients_are_divided_as_adamw_divided_them(small: Path, network: Network, tmp_path: Path) -> None:
     seconds = optimised(small, network, tmp_path)
-    denominator = denominator_of_file(tmp_path, network)
+    denominator = denominator_of_file(tmp_path, network, 0.5)
+    alone = denominator_of_file(tmp_path, network, None)
     for place, (name, weight) in enumerate(zip(network.names, network.trainable, strict=True)):
         # Gradients that never change have their own square as the corrected second moment.
         expected = seconds[name].sqrt() + 0.5
-        torch.testing.assert_close(denominator(place, slice(0, len(weight))), expected.flatten())
-        torch.testing.assert_close(denominator(place, slice(1, 2)), expected[1:2].flatten())
+        gradients = torch.arange(2.0)[:, None].expand(2, weight.numel())
+        torch.testing.assert_close(alone(place, slice(0, len(weight)), gradients), expected.flatten())
+        torch.testing.assert_close(alone(place, slice(1, 2), gradients), expected[1:2].flatten())
+        # After a third step, in which half of the example's gradient counts.
+        moment = 0.75 * (1 - 0.75**2) * seconds[name].flatten() + 0.25 * (0.5 * gradients) ** 2
+        found = denominator(place, slice(0, len(weight)), gradients)
+        torch.testing.assert_close(found, (moment / (1 - 0.75**3)).sqrt() + 0.5)
 
 
 def test_an_optimiser_of_other_weights_is_refused(small: Path, network: Network, tmp_path: Path) -> None:
@@ -100,7 +106,7 @@ def test_an_optimiser_of_other_weights_is_refused(small: Path, network: Network,
     with pytest.raises(
         DataError, match=r"optimizer\.pt can't be read \(ValueError: it is of groups of .* 3 are trained"
     ):
-        denominator_of_file(tmp_path, network)
+        denominator_of_file(tmp_path, network, 0.5)
 
 
 def test_a_file_that_would_run_code_is_not_read(network: Network, tmp_path: Path) -> None:
@@ -110,5 +116,5 @@ def test_a_file_that_would_run_code_is_not_read(network: Network, tmp_path: Path
 
     torch.save({"state": Harm(), "param_groups": []}, tmp_path / "optimizer.pt")
     with pytest.raises(DataError, match=r"optimizer\.pt can't be read"):
-        denominator_of_file(tmp_path, network)
+        denominator_of_file(tmp_path, network, 0.5)
     assert not (tmp_path / "harmed").exists()

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from gptfl.core import Example
@@ -65,7 +66,7 @@ class Live:
         self.clipped: list[float] = []
         self.seen: list[int] = []
 
-    def __call__(self, step: int) -> float | None:
+    def __call__(self, step: int, batches: np.ndarray) -> float | None:
         self.seen.append(step)
         return 0.5 if step in self.points else None
 

@@ -5,15 +5,19 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
+import gptfl
 from gptfl.cli.main import run
+from gptfl.core import Features, FeatureSet
 from gptfl.errors import DataError
 from gptfl.options.base import make
 from gptfl.options.recording import CollectOptions
-from gptfl.plugins.registry import build
+from gptfl.plugins.registry import build, get_registry
 from gptfl.recording.collect import record
 from gptfl.recording.command import MadeBy, command_of
+from gptfl.store.features import read_features, write_features
 from gptfl.store.recordings import write_dynamics
 from tests.synthetic import synthetic
 
@@ -130,3 +134,71 @@ def test_a_recording_that_does_not_say_how_it_was_made_has_none(tmp_path: Path) 
     write_dynamics(path, dynamics)
     with pytest.raises(DataError, match="doesn't say its"):
         command_of(path, build([]))
+
+
+@pytest.fixture(scope="module")
+def sketched(neox: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A workspace with a recording with sketches at three points."""
+    space = tmp_path_factory.mktemp("featurized")
+    sizes = {"runs": 1, "pool": 8, "test": 4, "subset_size": 4, "steps": 4}
+    gptfl.collect(
+        str(neox), "errands", workspace=space, name="own", sketches=True, sketch_points=3, sketch_dimensions=32, **sizes
+    )
+    return space
+
+
+@pytest.mark.parametrize(
+    ("encoder", "settings"),
+    [
+        ("gradients", {}),
+        ("gradients", {"points": "0+4", "dimensions": 16, "divided": "pool"}),
+        ("gradients", {"points": 2}),
+        ("gradients", {"divided": "none"}),
+        ("tfidf-svd", {"dims": 3, "text": "target"}),
+        ("answer-state", {"dimensions": 16, "max_length": 64}),
+        ("causal-lm", {"model": True, "layer": 1, "token": "mean"}),
+    ],
+)
+@pytest.mark.parametrize("alone", [False, True])
+def test_the_command_of_features_makes_the_same_ones(
+    encoder: str,
+    settings: dict[str, Any],
+    alone: bool,
+    sketched: Path,
+    neox: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    if "model" in settings or encoder == "answer-state":
+        settings = {**settings, "model": str(neox)}
+    # Beside the recording, whose command names it, or elsewhere.
+    path = tmp_path / "own.features.h5" if alone else sketched / f"own.{encoder}.features.h5"
+    first = gptfl.featurize(encoder, workspace=sketched, settings=settings, output=path)
+    made = command_of(path, get_registry())
+    if encoder == "gradients":
+        assert all(word in made.words for word in ("--encoder", "gradients"))
+        assert ("--set" in made.words) == (bool(settings) or alone)
+    more = ["--dynamics", str(sketched / "own.dynamics.h5")] if alone else []
+    again = tmp_path / "again.features.h5"
+    words = ["gptfl", *made.words, *more, "--workspace", str(tmp_path), "--output", str(again)]
+    monkeypatch.setattr(sys, "argv", words)
+    with pytest.raises(SystemExit, match=r"^0$"):
+        run()
+    one, other = read_features(first.path), read_features(again)
+    assert other.identity == one.identity
+    assert other.fingerprint == one.fingerprint
+
+
+def test_features_that_came_with_an_import_have_the_recordings_command(tmp_path: Path) -> None:
+    dynamics, _ = synthetic(2)
+    sets = {"raw-0": FeatureSet(np.ones((len(dynamics.pool), 2)), np.ones((len(dynamics.test), 2)), "gradient")}
+    path = tmp_path / "a.gradients.features.h5"
+    write_features(path, Features("gradients", {"source": "a.npz", "points": [0]}, dynamics.examples, sets))
+    with pytest.raises(DataError, match=r"is of the sketches that gptfl import took from a\.npz: name the recording"):
+        command_of(path, get_registry())
+
+
+def test_what_features_do_not_tell_is_said(sketched: Path, neox: Path, tmp_path: Path) -> None:
+    path = tmp_path / "own.features.h5"
+    gptfl.featurize("causal-lm", workspace=sketched, settings={"model": str(neox)}, output=path)
+    assert command_of(path, get_registry()).unknown.endswith("--set device, --data and --output")

@@ -76,6 +76,26 @@ def test_sketches_are_read_as_written_and_change_no_fingerprint(
     assert (bare.modules, bare.seconds) == (None, None)
 
 
+def test_what_divides_is_kept_and_identifies_sketches_and_products(
+    tmp_path: Path, dynamics: Dynamics, sketches: GradientSketches
+) -> None:
+    older = replace(sketches, products=estimates())
+    newer = replace(sketches, products=replace(estimates(), own_counted=True), own_counted=True)
+    found = []
+    for name, one in (("older", older), ("newer", newer)):
+        path = tmp_path / f"{name}.h5"
+        write_dynamics(path, dynamics)
+        append_sketches(path, one)
+        read = read_dynamics(path).sketches
+        assert read is not None
+        assert read.products is not None
+        assert (read.own_counted, read.products.own_counted) == (name == "newer",) * 2
+        with h5py.File(path) as file:
+            assert ("own_counted" in file["sketches"].attrs) == (name == "newer")
+        found.append((read.fingerprint, read.products.fingerprint))
+    assert set(found[0]).isdisjoint(found[1])
+
+
 def estimates() -> GradientProducts:
     random = np.random.default_rng(2)
     raw, divided = random.normal(size=(2, 2, 4, 2)).astype(np.float32)

@@ -64,7 +64,9 @@ def test_products_along_the_run_are_those_of_a_plain_loop(any_model: Path, top: 
             np.testing.assert_allclose(found.raw[place], pool @ test.T, rtol=5e-3, atol=1e-3 * pool.norm() ** 2 / 36)
             np.testing.assert_allclose(found.self_raw[place], pool.square().sum(dim=1), rtol=5e-3)
             if step:
-                divisor = torch.cat([(v / (1 - 0.999**step)).sqrt().flatten() + 1e-6 for v in second])
+                # A step on three examples, of which one adds a third of its gradient.
+                moment = torch.cat([v.flatten() for v in second]) * 0.999 + 0.001 * (pool / 3) ** 2
+                divisor = (moment / (1 - 0.999 ** (step + 1))).sqrt() + 1e-6
                 scale = float((pool.square() / divisor).sum(dim=1).mean())
                 np.testing.assert_allclose(
                     found.preconditioned[place], (pool / divisor) @ test.T, rtol=2e-2, atol=2e-3 * scale

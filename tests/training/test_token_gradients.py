@@ -37,7 +37,7 @@ def test_one_example_is_as_many_rows_as_its_target_has_tokens(setup: SketchSetup
 def test_the_mean_over_tokens_is_the_examples_own_sketch(setup: SketchSetup, divided: bool) -> None:
     weights = setup.tape.network.trainable
 
-    def denominator(place: int, rows: slice) -> torch.Tensor:
+    def denominator(place: int, rows: slice, gradients: torch.Tensor) -> torch.Tensor:
         return weights[place][rows].detach().abs().flatten() + 1.0
 
     given = denominator if divided else None

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 
 import torch
 
+from gptfl.training.gradients.denominators import Denominator
 from gptfl.training.gradients.factored import Block, join
-from gptfl.training.gradients.products import Denominator, Products, multiply
+from gptfl.training.gradients.products import Products, multiply
 from gptfl.training.gradients.sides import Side
 from gptfl.training.gradients.tape import Tape
 
@@ -148,7 +149,7 @@ def all_products(
         tape: listens to the layers of the network.
         pool: rows of the training examples.
         test: rows of the test examples.
-        denominator: divides one of the two gradients, weight by weight (Adam's); None for plain products.
+        denominator: divides the pool's gradients, weight by weight (Adam's); None for plain products.
         arrangement: which blocks fit into memory together.
         on_pairs: called with how many pairs have been done since the last call.
     """

@@ -12,10 +12,8 @@ from functools import partial
 import torch
 from torch import Tensor
 
+from gptfl.training.gradients.denominators import Denominator
 from gptfl.training.gradients.factored import Block, Held, Outer
-
-Denominator = Callable[[int, slice], Tensor]
-"""``denominator(place, rows)`` is by what these rows of a parameter's gradients are divided, in one dimension."""
 
 KEPT = 4
 """Tables of token products that are kept at a time."""
@@ -29,7 +27,7 @@ WRITING = 2.0
 class Products:
     """Products of ``raw[i, j]`` pool example i's gradient with test example j's, in float64.
 
-    In ``divided`` and ``own_divided`` one side is divided; they are None where there is nothing to divide by.
+    In ``divided`` and ``own_divided`` the pool's is divided; they are None where there is nothing to divide by.
     ``own`` are the pool examples' products with themselves, None where they aren't asked for.
     """
 
@@ -66,7 +64,7 @@ def multiply(pool: Block, test: Block, denominator: Denominator | None, own: boo
     Args:
         pool: gradients of some training examples.
         test: gradients of some test examples.
-        denominator: divides one of the two gradients, weight by weight; None for plain products.
+        denominator: divides the pool's gradients, weight by weight; None for plain products.
         own: whether the pool's products with themselves are wanted, too.
         room: how many bytes of gradients may be written out at a time.
     """
@@ -92,7 +90,12 @@ def multiply(pool: Block, test: Block, denominator: Denominator | None, own: boo
 
 
 def _add(
-    total: Products, pool: Held, test: Held, tests: int, divisor: Callable[[slice], Tensor] | None, grams: _Grams
+    total: Products,
+    pool: Held,
+    test: Held,
+    tests: int,
+    divisor: Callable[[slice, Tensor], Tensor] | None,
+    grams: _Grams,
 ) -> None:
     count = len(total.raw)
     has_test = bool(test.outers) or test.whole is not None
@@ -113,18 +116,17 @@ def _add(
         last = min(first + step, pool.rows)
         mine = write_pool(first, last)
         rows = slice(first, last) if pool.outers else slice(None)
-        inverse = None if divisor is None else divisor(rows).reciprocal()
+        divided = None if divisor is None else mine / divisor(rows, mine)
         if write_test is not None:
             theirs = write_test(first, last)
             if not from_factors:
                 total.raw += mine @ theirs.T
-            if inverse is not None and total.divided is not None:
-                total.divided += mine @ (theirs * inverse).T
+            if divided is not None and total.divided is not None:
+                total.divided += divided @ theirs.T
         if total.own is not None:
-            squares = mine.square()
-            total.own += squares.sum(dim=1)
-            if inverse is not None and total.own_divided is not None:
-                total.own_divided += squares @ inverse
+            total.own += mine.square().sum(dim=1)
+            if divided is not None and total.own_divided is not None:
+                total.own_divided += (divided * mine).sum(dim=1)
 
 
 def is_cheaper_from_factors(pool: Held, test: Held, count: int, tests: int, written: bool) -> bool:

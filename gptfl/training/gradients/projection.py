@@ -18,8 +18,8 @@ from torch import Tensor
 from gptfl.core.curriculum import run_seed
 from gptfl.errors import UsageError
 from gptfl.training.gradients.blocks import Weights, default_memory, pieces_within
+from gptfl.training.gradients.denominators import Denominator
 from gptfl.training.gradients.factored import Block, Held
-from gptfl.training.gradients.products import Denominator
 from gptfl.training.gradients.sides import Side
 from gptfl.training.gradients.tape import Tape
 
@@ -180,14 +180,17 @@ def project(
         places = _Places(block.held[place], width)
         drawn = [one.projection.places(place, places.blocks) for one in requests]
         for rows, cuts, values in places.written(block.count):
-            inverses = {} if denominator is None else {power: denominator(place, rows).pow(-power) for power in powers}
+            divided = {}
+            if denominator is not None:
+                divisors = denominator(place, rows, values)
+                divided = {power: values * divisors.pow(-power) for power in powers}
             for one, random, sums in zip(requests, drawn, totals, strict=True):
                 # The sums of the plain gradients come first.
-                factors = [None, *(inverses[power] for power in one.powers)] if inverses else [None]
+                each = [values, *(divided[power] for power in one.powers)] if divided else [values]
                 # Where several threads add at once, the order of a sum isn't known, so other devices add block by block.
                 at_once = places.size < NARROW and len(cuts) > FEW and values.device.type == "cpu"
                 add = _add_at_once if at_once else _add_blocks
-                add(sums, values, factors, cuts, random, one.projection.signs)
+                add(sums, each, cuts, random, one.projection.signs)
     # Bins past the last are the first ones again.
     return [
         [total[:, : one.projection.dimensions] + total[:, one.projection.dimensions :] for total in sums]
@@ -197,25 +200,22 @@ def project(
 
 def _add_blocks(
     sums: Sequence[Tensor],
-    values: Tensor,
-    factors: Sequence[Tensor | None],
+    values: Sequence[Tensor],
     cuts: Sequence[tuple[int, int, int]],
     random: Sequence[tuple[int, int, int]],
     signs: Tensor,
 ) -> None:
-    """Add numbers of each example, times the factors of a sum, to their bins in it, block by block."""
+    """Add numbers of each example to their bins in the sums, each sum's own, block by block."""
     for begin, end, number in cuts:
         first, table, flip = random[number]
-        some, turns = values[:, begin:end], signs[table : table + end - begin]
-        for total, factor in zip(sums, factors, strict=True):
-            each = turns if factor is None else turns * factor[begin:end]
-            total[:, first : first + end - begin].addcmul_(some, each, value=flip)
+        turns = signs[table : table + end - begin]
+        for total, each in zip(sums, values, strict=True):
+            total[:, first : first + end - begin].addcmul_(each[:, begin:end], turns, value=flip)
 
 
 def _add_at_once(
     sums: Sequence[Tensor],
-    values: Tensor,
-    factors: Sequence[Tensor | None],
+    values: Sequence[Tensor],
     cuts: Sequence[tuple[int, int, int]],
     random: Sequence[tuple[int, int, int]],
     signs: Tensor,
@@ -225,10 +225,10 @@ def _add_at_once(
     drawn = torch.tensor([random[number] for _, _, number in cuts]).repeat_interleave(lengths, dim=0)
     begins = torch.tensor([begin for begin, _, _ in cuts]).repeat_interleave(lengths)
     within = torch.arange(len(begins)) - begins
-    bins = (drawn[:, 0] + within).expand(len(values), -1)
+    bins = (drawn[:, 0] + within).expand(len(values[0]), -1)
     turns = signs[drawn[:, 1] + within] * drawn[:, 2]
-    for total, factor in zip(sums, factors, strict=True):
-        total.scatter_add_(1, bins, values * (turns if factor is None else turns * factor))
+    for total, each in zip(sums, values, strict=True):
+        total.scatter_add_(1, bins, each * turns)
 
 
 class _Places:

@@ -41,7 +41,7 @@ class Case:
     def tape(self) -> Tape:
         return Tape(self.network)
 
-    def denominator(self, place: int, rows: slice) -> Tensor:
+    def denominator(self, place: int, rows: slice, gradients: Tensor) -> Tensor:
         return self.divisors[place][rows].flatten()
 
     def losses(self, side: Side, example: int) -> Tensor:

@@ -1,0 +1,119 @@
+"""Gradient sketches of an imported recording, along a reference run of the model and the recipe that are said to be its own."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float
+
+from gptfl.core import Dynamics, Progress, TaskData, user_path
+from gptfl.core.packing import Batching
+from gptfl.errors import DataError, ResourceError, UsageError
+from gptfl.options.recipe import read_recipe
+from gptfl.plugins.guards import make_metric
+from gptfl.recording.batching import with_lengths
+from gptfl.recording.recipe import check_optimiser, recipe_in_file
+from gptfl.recording.recording import OpenedRecording, with_texts
+from gptfl.recording.reference_run import ReferenceJob
+from gptfl.recording.sketch_request import read_sketch_request
+from gptfl.recording.trainers import TrainerMaker
+from gptfl.store.recordings import append_sketches, read_dynamics
+
+OPTION = "--recipe"
+TAKEN = "nothing in an imported recording says its model and recipe: the sketches are of those of --model and --recipe"
+
+
+@dataclass(frozen=True, slots=True)
+class SketchingSource:
+    """What an imported recording was trained by, as somebody says; ``data`` are the texts that it lacks."""
+
+    model: str | None
+    recipe: str | Path | None
+    data: str | Path | None = None
+    device: str = "auto"
+    seed: int = 42
+
+    @property
+    def given(self) -> tuple[str, ...]:
+        """The options that say it, as given."""
+        options = {"--model": self.model, "--recipe": self.recipe}
+        return tuple(f"{flag} {value}" for flag, value in options.items() if value is not None)
+
+    def check(self, recording: OpenedRecording) -> None:
+        """Raise unless sketches can be made of the recording by this.
+
+        ``UsageError`` for a recording that needs neither model nor recipe, ``DataError`` for one that needs both.
+        """
+        settings, path = recording.dynamics.settings, recording.path
+        if self.given and not settings.imported:
+            raise UsageError(f"{self.given[0]} is of imported recordings, and {path} is none", "leave it out")
+        if self.given and recording.dynamics.sketches is not None:
+            raise UsageError(
+                f"{self.given[0]}: {path} has gradient sketches already",
+                "leave --model and --recipe out, or gptfl import it again to sketch it anew",
+            )
+        needs = settings.imported and recording.dynamics.sketches is None
+        if needs and len(self.given) < 2:
+            raise DataError(
+                f"{path} was imported without gradient sketches: gptfl knows no model and no recipe to take them by",
+                "give both to gptfl featurize (--model, --recipe), or use another --encoder (what gptfl import --sketches "
+                "takes are features already, and need no featurize)",
+            )
+
+
+def sketched(recording: OpenedRecording, source: SketchingSource, progress: Progress) -> tuple[Dynamics, str]:
+    """The recording with sketches, which are put into its file where that can be written, and what to say of them.
+
+    They are those that ``gptfl collect --sketches`` takes of the same pool by the same recipe and seed.
+
+    Args:
+        recording: imported, with texts.
+        source: says how its runs were trained.
+        progress: called along the way.
+
+    Raises ``DataError`` where the recipe isn't that of the recorded batches and step sizes, texts are missing, or the
+    model's gradients can't be told by example; ``UsageError`` for a recipe that gptfl can't follow.
+    """
+    assert source.model is not None  # checked by ``check``
+    assert source.recipe is not None
+    dynamics, file = recording.dynamics, user_path(source.recipe)
+    recipe = replace(recipe_in_file(file, dynamics, source.device, source.seed), processes=1, shard=False)
+    check_optimiser(recipe.optimiser, False, f"{OPTION} {file}")
+    steps = dynamics.settings.steps
+    _check_batches(dynamics, file)
+    _check_rates(dynamics, recipe.rates(steps), file)
+    pool, test = with_texts(recording, source.data)
+    data = TaskData(dynamics.settings.task, pool, test)
+    batching = Batching(dynamics.settings.batch_size, recipe.packing, recipe.group_by_length, recipe.max_length)
+    batching = with_lengths(batching, source.model, recipe, data)
+    request = read_sketch_request(OPTION, None, None, None, steps=steps, pool=len(pool), test=len(test))
+    job = ReferenceJob(recording.path, len(pool), batching, steps, source.seed, 0, request)
+    metric = make_metric(recording.registry, "loss")
+    maker = TrainerMaker(source.model, source.device, data, (metric,), recipe, progress)
+    found = job.sketched(maker(), progress)
+    try:
+        append_sketches(recording.path, found)
+    except ResourceError as error:
+        return replace(dynamics, sketches=found), f"{TAKEN}; the features alone keep them, for {error.problem}"
+    return read_dynamics(recording.path), TAKEN  # as rounded there, so that the features are the same once more
+
+
+def _check_batches(dynamics: Dynamics, file: Path) -> None:
+    """Raise ``DataError`` where a recipe says another size of batches than was recorded."""
+    asked, recorded = read_recipe(file).options.get("batch_size"), dynamics.settings.batch_size
+    if asked is not None and asked != recorded:
+        raise DataError(
+            f"--recipe {file} has batches of {asked} examples, and those of the recording have {recorded}",
+            "give the recipe that it was trained by",
+        )
+
+
+def _check_rates(dynamics: Dynamics, rates: Float[np.ndarray, " step"], file: Path) -> None:
+    """Raise ``DataError`` where no run was trained at a recipe's step sizes."""
+    for run in dynamics.runs:
+        found = run.curriculum.learning_rates
+        if len(found) == len(rates) and np.allclose(found, rates, rtol=1e-6):
+            return
+    raise DataError(
+        f"the learning rates of the runs are not those of --recipe {file}", "give the recipe that they were trained by"
+    )
