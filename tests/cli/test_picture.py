@@ -19,7 +19,13 @@ DRAWING = (
     SelectStudyOptions, SimulateOptions, VerifyOptions,
 )  # fmt: skip
 SIZED = ("--size", "2")
-NEEDED = {"select-study": SIZED, "select": SIZED, "sweep": ("order=1",), "learning-curve": ("2",), "verify": ("--drop", "i")}
+NEEDED = {
+    "select-study": SIZED,
+    "select": SIZED,
+    "sweep": ("order=1",),
+    "learning-curve": ("2",),
+    "verify": ("--drop", "i"),
+}
 
 
 @pytest.mark.parametrize("kind", DRAWING)
