@@ -52,7 +52,9 @@ def test_imported_sketches_are_features_as_they_are(gptfl: Command, tmp_path: Pa
     assert gptfl("featurize", "--encoder", "tfidf-svd", *space).code == 0
     assert "on features by gradients" in " ".join(gptfl("fit", *space).out.split())
     result = gptfl("featurize", "--encoder", "gradients", *space)
-    refuses(result, 3, "has no gradient sketches", "gptfl import ... --sketches")
+    refuses(
+        result, 3, "was imported without gradient sketches", "what gptfl import --sketches takes are features already"
+    )
 
 
 def test_an_imported_recording_is_not_continued(gptfl: Command, tmp_path: Path) -> None:
