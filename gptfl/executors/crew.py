@@ -14,7 +14,7 @@ import sys
 import tempfile
 import threading
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import IO, Any
 
@@ -208,16 +208,26 @@ def start_process(threads: int, gpu: str | None, noise: IO[str]) -> "subprocess.
         gpu: the only one that it sees, None for all there are.
         noise: the file that its stderr goes to.
     """
-    environment = {**os.environ, "OMP_NUM_THREADS": str(threads), "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-    if gpu is not None:
-        environment["CUDA_VISIBLE_DEVICES"] = gpu
+    environment = {"OMP_NUM_THREADS": str(threads)} | ({} if gpu is None else {"CUDA_VISIBLE_DEVICES": gpu})
+    return waiting_process("gptfl.executors.worker", environment, noise)
+
+
+def waiting_process(module: str, environment: Mapping[str, str], noise: IO[str]) -> "subprocess.Popen[str]":
+    """A process that runs ``work`` of a module and is spoken to through pipes.
+
+    Args:
+        module: its name.
+        environment: variables beside, and before, those of this process.
+        noise: the file that its stderr goes to.
+    """
+    path = {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     return subprocess.Popen(
-        [sys.executable, "-P", "-c", "from gptfl.executors.worker import work; work()"],
+        [sys.executable, "-P", "-c", f"from {module} import work; work()"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=noise,
         text=True,
         encoding="utf-8",
-        env=environment,
+        env={**os.environ, **path, **environment},
         start_new_session=True,  # Ctrl-C is for the process that started them
     )

@@ -60,7 +60,7 @@ class Embedding:
                 self.notes.append(f"nothing is reused of {path.name}: {error.problem}")
                 continue
             if self._fits(features, keys):
-                self._remember(features, keys)
+                self._remember(features.in_memory(), keys)
 
     def _fits(self, features: Features, keys: Sequence[Sequence[str]]) -> bool:
         if features.encoder != self.name or not same_identity(features.identity, self.identity):

@@ -225,7 +225,7 @@ def _subsets(
     """The places of each subset found, ascending, with the least weight of the target for which it was."""
     rooms = class_quota(source.scope.pool, spec)
     # A row's worth for either side is lessened by its own doubt: as if both erred together, which is the cautious way.
-    worth = [one.influence if one.spread is None else one.influence - spec.cautious * one.spread for one in influences]
+    worth = [one.cautious(spec.cautious) for one in influences]
     sizes = [max(float(one[rooms.eligible].std()), 1e-300) for one in worth]
     found: dict[tuple[int, ...], float] = {}
     with vectors_of(source, features) if spec.diversity else contextlib.nullcontext() as vectors:

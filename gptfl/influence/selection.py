@@ -1,5 +1,6 @@
 """A selected subset."""
 
+import contextlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -136,24 +137,9 @@ def chosen_of(
         source, subject, how=how, own=None, features=features, orders=orders, seed=seed, progress=progress
     )
     check_spec(source, spec, influence)
-    utility = (
-        influence.influence if influence.spread is None else influence.influence - spec.cautious * influence.spread
-    )
+    utility = influence.cautious(spec.cautious)
     penalty = spec.diversity * float(utility.std())
-    if not spec.diversity:
-        chosen = select_greedily(utility, 0.0, spec, rooms, None)
-        return improve_by_swaps(
-            source,
-            subject,
-            spec=spec,
-            rooms=rooms,
-            influence=influence,
-            start=SearchStart(chosen, utility),
-            vectors=None,
-            seed=seed,
-            progress=progress,
-        )
-    with vectors_of(source, features) as vectors:
+    with vectors_of(source, features) if spec.diversity else contextlib.nullcontext() as vectors:
         chosen = select_greedily(utility, penalty, spec, rooms, vectors)
         return improve_by_swaps(
             source,

@@ -114,6 +114,10 @@ class Influence:
     before: Float[np.ndarray, " pool"] | None = None
     common: Float[np.ndarray, " pool"] | None = None
 
+    def cautious(self, deviations: float) -> Float[np.ndarray, " pool"]:
+        """The influence less so many of its standard deviations, where there are any."""
+        return self.influence if self.spread is None else self.influence - deviations * self.spread
+
 
 LEVEL = 0.9
 """The level of the intervals of influences."""

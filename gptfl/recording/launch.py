@@ -11,7 +11,6 @@ import queue
 import signal
 import socket
 import subprocess
-import sys
 import tempfile
 import threading
 import time
@@ -23,6 +22,7 @@ from typing import IO, TYPE_CHECKING, Any
 from gptfl import errors
 from gptfl.core import Progress
 from gptfl.errors import ResourceError
+from gptfl.executors.crew import waiting_process
 from gptfl.interruption import NOTHING_LEFT, leaving
 from gptfl.options.files import to_json
 from gptfl.options.recording import CollectOptions
@@ -212,19 +212,11 @@ def start_process(number: int, processes: int, port: int, noise: IO[str]) -> "su
         noise: the file that its stderr goes to.
     """
     cores = max(1, (os.cpu_count() or 1) // processes)
-    environment = {"OMP_NUM_THREADS": str(cores), **os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    # What the user says of threads goes before.
+    environment = {"OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", str(cores))}
     environment |= {"RANK": str(number), "LOCAL_RANK": str(number), "WORLD_SIZE": str(processes)}
     environment |= {"LOCAL_WORLD_SIZE": str(processes), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
-    return subprocess.Popen(
-        [sys.executable, "-P", "-c", "from gptfl.recording.worker import work; work()"],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=noise,
-        text=True,
-        encoding="utf-8",
-        env=environment,
-        start_new_session=True,  # Ctrl-C is for the process that started them
-    )
+    return waiting_process("gptfl.recording.worker", environment, noise)
 
 
 def free_port() -> int:

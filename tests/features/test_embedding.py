@@ -10,6 +10,7 @@ from gptfl.errors import PluginError
 from gptfl.features.embedding import Embedding, row_key, same_identity
 from gptfl.plugins import EncoderTags
 from gptfl.plugins.parts import Part
+from gptfl.store import features as stored
 from gptfl.store.features import write_features
 from tests.synthetic import synthetic
 
@@ -55,7 +56,9 @@ def saved(path, made):
     return sets
 
 
-def test_rows_that_are_there_are_taken_and_the_others_asked_for(tmp_path):
+@pytest.mark.parametrize("large", [2**25, 1], ids=["in memory", "in blocks"])
+def test_rows_that_are_there_are_taken_and_the_others_asked_for(tmp_path, monkeypatch, large):
+    monkeypatch.setattr(stored, "LARGE", large)
     whole = saved(tmp_path / "a.features.h5", embedding(Lengths()))
     new = replace(DYNAMICS.pool[1], prompt="other words", digest="")
     encoder = Lengths()

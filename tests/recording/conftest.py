@@ -11,6 +11,6 @@ from tests.zygote import Popen
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch, copied: type[Popen]) -> None:
     """Processes that needn't load torch anew: eight that do take minutes. A refusal comes from new ones."""
-    from gptfl.recording import launch as launching
+    from gptfl.executors import crew
 
-    monkeypatch.setattr(launching, "subprocess", SimpleNamespace(Popen=copied, PIPE=subprocess.PIPE))
+    monkeypatch.setattr(crew, "subprocess", SimpleNamespace(Popen=copied, PIPE=subprocess.PIPE))

@@ -91,7 +91,7 @@ COLLECT = ("--task", "errands", "--runs", "600", "--pool", "12", "--test", "6", 
 COPYING = """
 import subprocess
 from types import SimpleNamespace
-from gptfl.recording import launch
+from gptfl.executors import crew
 from tests import zygote
 
 numbers = open("numbers", "w")
@@ -101,7 +101,7 @@ def start(*given, **options):
     return process
 
 zygote.begin()
-launch.subprocess = SimpleNamespace(Popen=start, PIPE=subprocess.PIPE)
+crew.subprocess = SimpleNamespace(Popen=start, PIPE=subprocess.PIPE)
 from gptfl.__main__ import run
 run()
 """
