@@ -12,7 +12,7 @@ BLOCK_BYTES = 2**24
 
 
 class BlockedRows(ABC):
-    """An array of two axes whose rows are read when they are asked for: a slice, or places in any order.
+    """An array of two axes whose rows are read when they are asked for: one, a slice, or places in any order.
 
     What needs all of it at once gets it through ``numpy.asarray``, at the price of its whole size.
     """
@@ -44,15 +44,17 @@ class BlockedRows(ABC):
         """How many bytes all rows take."""
         return self.size * self.dtype.itemsize
 
-    def __getitem__(self, key: "slice | Int[np.ndarray, ' row']") -> Float[np.ndarray, "row d"]:
+    def __getitem__(self, key: "int | slice | Int[np.ndarray, ' row']") -> Float[np.ndarray, "*row d"]:
         if isinstance(key, slice):
             start, stop, step = key.indices(len(self))
             if step == 1:
                 return self.read(start, max(start, stop))
             return self[np.arange(start, stop, step)]
         places = np.asarray(key)
+        if places.ndim == 0 and places.dtype.kind in "iu":
+            return np.asarray(self[places[None]][0])
         if places.ndim != 1 or places.dtype.kind not in "iub":
-            raise TypeError("rows are taken by a slice or an array of whole numbers")
+            raise TypeError("rows are taken by a whole number, a slice or an array of whole numbers")
         if places.dtype.kind == "b":
             places = np.flatnonzero(places)
         if len(places) and not (-len(self) <= places.min() and places.max() < len(self)):

@@ -47,8 +47,15 @@ def test_rows_are_taken_as_from_the_array(kind, key):
 
 def test_a_mask_takes_rows_and_what_is_no_place_is_refused():
     rows = Held(ARRAY)
+    for place in (0, 10, -1, np.int32(4)):
+        np.testing.assert_array_equal(rows[place], ARRAY[place])
     np.testing.assert_array_equal(rows[ARRAY[:, 0] > 20], ARRAY[ARRAY[:, 0] > 20])
-    for wrong, error in ((np.array([11]), IndexError), (np.array([-12]), IndexError), (np.array([0.5]), TypeError)):
+    for wrong, error in (
+        (np.array([11]), IndexError),
+        (np.array([-12]), IndexError),
+        (np.array([0.5]), TypeError),
+        (11, IndexError),
+    ):
         with pytest.raises(error):
             rows[wrong]
 
