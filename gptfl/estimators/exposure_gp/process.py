@@ -189,7 +189,7 @@ def steps_of(
     for row, (effects, expected) in enumerate(fitted):
         members = np.flatnonzero(np.isfinite(values[:, row]).any(axis=1))
         repeats = None if groups is None else groups[members]
-        # Repeats change no unit: what they add is measured in those of the others.
+        # Repeats change no unit of covariances: what they add is measured in those of the others.
         once = slice(None) if repeats is None else first_of(repeats)
         found, units = [], []
         for effect in effects:
@@ -201,7 +201,8 @@ def steps_of(
             found.append(covariance / unit)
             units.append(unit)
         deviations, known = _deviations(values[members, row])
-        size, reference = sizes_of(*_deviations(values[members[once], row]), kernel.sizes * slopes[row])
+        # All runs tell sizes: those that end as repeats have often seen something else at first, and the others the same.
+        size, reference = sizes_of(deviations, known, kernel.sizes * slopes[row])
         prior, common = np.zeros((len(expected), *deviations.shape)), np.zeros((len(expected), len(size)))
         for number, one in enumerate(expected):
             common[number] = one[members].mean(axis=0)

@@ -14,6 +14,7 @@ from gptfl.estimators.exposure_gp.process import (
     choose,
     sizes_of,
     states,
+    steps_of,
 )
 from gptfl.estimators.exposure_gp.step_posterior import solve
 from gptfl.estimators.exposures import exposures
@@ -63,6 +64,28 @@ def test_sizes_lie_between_what_was_found_and_what_was_expected_by_the_number_of
     none, reference = sizes_of(np.zeros((4, 3)), None, beforehand)
     assert none.tolist() == [1, 1, 1]
     assert reference == 0
+
+
+def test_sizes_are_told_by_all_runs_also_by_those_that_repeat_others():
+    """Two orders of three sets: the first batches of one order are alike, and the other order's are not."""
+    runs, examples, kernel, values = world()
+    values[:3, 1] = values[0, 1]
+    values[3:6, 1] = values[0, 1] + 2.0
+    curricula = Curricula(runs.batches[:6], runs.learning_rates[:6])
+    step = next(
+        steps_of(
+            values[:6, 1:2],
+            np.ones((1, TEST)),
+            states(curricula, RECORDED[1:2], examples, POOL),
+            kernel,
+            groups=np.array([0, 1, 2, 0, 1, 2]),
+        )
+    )
+    assert step.groups.tolist() == [0, 1, 2, 0, 1, 2]
+    np.testing.assert_allclose(np.abs(step.deviations * step.size), 1.0)
+    level = 6.0 / 5.0
+    unit = level / np.mean(kernel.sizes**2)
+    np.testing.assert_allclose(step.size, np.sqrt((4.0 * unit * kernel.sizes**2 + 6.0) / (4.0 + 5.0)))
 
 
 def test_likeness_is_the_cosines_and_the_lengths():
