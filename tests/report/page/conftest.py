@@ -14,6 +14,19 @@ HOSTILE = (
 )
 
 
+@pytest.fixture(scope="module")
+def browser():
+    """One Chromium for the tests of a module; without its sandbox, which root can't have. They skip where there is none."""
+    sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    chromium = shutil.which("chromium") or shutil.which("chromium-browser")
+    if chromium is None:
+        pytest.skip("no chromium is installed (Debian: apt-get install chromium)")
+    with sync_api.sync_playwright() as started:
+        opened = started.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-gpu"])
+        yield opened
+        opened.close()
+
+
 @pytest.fixture(scope="session")
 def made_hostile(tmp_path_factory):
     """What ``hostile`` is a copy of."""

@@ -1,25 +1,11 @@
 """The page in a real browser: numbers, switches, hostile texts, keyboard. Skips where there is no Chromium."""
 
-import shutil
-
 import numpy as np
 import pytest
 
 import gptfl
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-if CHROMIUM is None:
-    pytest.skip("no chromium is installed (Debian: apt-get install chromium)", allow_module_level=True)
-
-
-@pytest.fixture(scope="module")
-def browser():
-    """One browser for all tests; without its sandbox, which root can't have."""
-    with sync_api.sync_playwright() as started:
-        opened = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
-        yield opened
-        opened.close()
 
 
 class Shown:

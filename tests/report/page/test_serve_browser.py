@@ -8,9 +8,8 @@ import gptfl
 from gptfl.api.serve import page_server
 from gptfl.options.base import make
 from gptfl.options.report import ServeOptions
-from tests.report.page import test_browser
 
-browser, sync_api = test_browser.browser, test_browser.sync_api
+sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 
 
 @pytest.fixture
