@@ -96,7 +96,7 @@ class FormIntervals:
 
     These are multiplied by ``scale``; ``reach`` has by level how many of them an interval reaches to each side, nothing
     where none is told. ``extremes`` are the least and the greatest recorded score of each test example, back to which
-    intervals of level ``sure`` reach.
+    intervals of level ``sure`` and above reach.
     """
 
     scale: float
@@ -182,7 +182,7 @@ class LinearForm:
         bounds = {}
         for level, reach in self.intervals.reach.items():
             low, high = (self.link.back(even + side * reach * spread[:, :tests]) for side in (-1.0, 1.0))
-            if level == self.intervals.sure:
+            if level >= self.intervals.sure:
                 least, most = self.intervals.extremes
                 low = np.where(values > most, np.minimum(low, most), low)
                 high = np.where(values < least, np.maximum(high, least), high)

@@ -48,7 +48,7 @@ def test_a_difference_lies_about_its_change_as_far_as_its_spread_reaches(source_
     recipe = recorded_schedule(source.recording.dynamics, LOSS)
     form = linear_form_of(source)
     found = difference_intervals(source, recipe, MEMBERS, OTHERS, 0.5)
-    assert set(found) == set(form.intervals.reach) == {0.5, 0.9}
+    assert set(found) == set(form.intervals.reach) == {0.5, 0.8, 0.9, 0.95}
     spread = form.difference(MEMBERS, OTHERS)[1]
     for level, (low, high) in found.items():
         assert high - low == pytest.approx(2 * form.intervals.reach[level] * spread)

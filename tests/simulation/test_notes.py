@@ -10,6 +10,7 @@ import pytest
 import gptfl
 from gptfl.cli.simulate import show
 from gptfl.core import Dynamics, MetricInfo, Run
+from gptfl.estimators.exposure_gp.intervals import LEVELS
 from gptfl.store.recordings import write_dynamics
 from tests.synthetic import synthetic
 
@@ -64,7 +65,7 @@ def test_of_zeros_and_ones_probabilities_are_shown(tmp_path: Path, capsys: pytes
     result = gptfl.simulate(workspace=tmp_path)
     assert result.binary
     assert ((result.final > 0) & (result.final < 1)).all()
-    assert set(result.intervals) == {0.5, 0.9}
+    assert set(result.intervals) == set(LEVELS)
     show(result)
     out = capsys.readouterr().out
     assert "P(accuracy = 1)" in out

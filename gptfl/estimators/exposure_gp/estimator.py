@@ -198,7 +198,8 @@ class ExposureGp(Influences):
             if intervals:
                 seen = places_of(query, model.even.shape[2])
                 extremes = recorded_extremes(model.recorded.values, seen, query.observed)
-                intervals[SURE] = back_to_recorded(values, intervals[SURE], extremes)
+                for level in (one for one in LEVELS if one >= SURE):
+                    intervals[level] = back_to_recorded(values, intervals[level], extremes)
         # Before a step of another size than recorded is taken, nothing changes.
         run, place = np.nonzero(places.still)
         for one in (values, *(bound for bounds in intervals.values() for bound in bounds)):
@@ -279,6 +280,7 @@ class ExposureGp(Influences):
                 f"{self.name}: its arrays are missing or ill-shaped ({error})", "fit it again (gptfl fit)"
             ) from error
         self.calibration_ = Calibration(self.model_, errors)
-        self.reach_ = state["reach"] if "reach" in state else self.calibration_.reach(LEVELS)
+        reach = state.get("reach")
+        self.reach_ = self.calibration_.reach(LEVELS) if reach is None or len(reach) != len(LEVELS) else reach
         self.steps_ = self.model_.recorded.steps
         return self

@@ -5,16 +5,20 @@ from jaxtyping import Float, Int
 
 from gptfl.core.links import Link
 
-LEVELS = (0.5, 0.9)
+LEVELS = (0.5, 0.8, 0.9, 0.95)
 """The levels of the intervals that every prediction has."""
+BEFORE = (0.5, 0.9)
+"""Those of simulators that were fitted by the first versions of the format."""
 SURE = 0.9
-"""The level whose intervals don't leave all recorded scores behind."""
+"""Intervals of this level and above don't leave all recorded scores behind."""
 Trajectories = Float[np.ndarray, "run recorded test"]
 
 
 def are_reaches(found: np.ndarray | None) -> bool:
     """Whether these can be how many standard deviations intervals of each level reach to each side; None: not known."""
-    return found is None or (found.shape == (len(LEVELS),) and bool((found > 0.0).all() and np.isfinite(found).all()))
+    if found is None:
+        return True
+    return found.shape in ((len(LEVELS),), (len(BEFORE),)) and bool((found > 0.0).all() and np.isfinite(found).all())
 
 
 def interval(link: Link, reach: float, mean: Trajectories, spread: Trajectories) -> tuple[Trajectories, Trajectories]:

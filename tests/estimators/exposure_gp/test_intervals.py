@@ -8,7 +8,7 @@ from gptfl.core import (
 )
 from gptfl.core.curriculum import linear_decay
 from gptfl.estimators.exposure_gp.estimator import ExposureGp
-from gptfl.estimators.exposure_gp.intervals import back_to_recorded, recorded_extremes
+from gptfl.estimators.exposure_gp.intervals import LEVELS, back_to_recorded, recorded_extremes
 from tests.estimators.exposure_gp.worlds import (
     BATCH,
     POOL,
@@ -142,7 +142,7 @@ def test_few_runs_widen_intervals_by_how_many_of_them_do_not_belong_together():
     low, high = fitted.predict(query).intervals[0.5]
     # The same spread by Student's t with two degrees of freedom instead of four.
     fitted.model_.groups = np.array([0, 0, 1, 1])
-    fitted.reach_ = fitted.calibration_.reach((0.5, 0.9))
+    fitted.reach_ = fitted.calibration_.reach(LEVELS)
     narrow, wide = (np.log(b / a)[:, 1:] for a, b in ((low, high), fitted.predict(query).intervals[0.5]))
     np.testing.assert_allclose(wide / narrow, 0.8164966 / 0.7406971, rtol=1e-5)
 

@@ -13,6 +13,7 @@ from gptfl.core import (
 from gptfl.errors import DataError
 from gptfl.estimators.exposure_gp.calibration import Calibration
 from gptfl.estimators.exposure_gp.estimator import ExposureGp
+from gptfl.estimators.exposure_gp.intervals import BEFORE, LEVELS
 from gptfl.estimators.exposure_gp.state import errors_of, model_of, padded, state_of
 from tests.estimators.exposure_gp.worlds import (
     POOL,
@@ -70,7 +71,7 @@ def test_is_the_same_to_the_last_bit_after_its_state_was_taken_back(settings):
     one, other = (estimator.predict(question(runs)) for estimator in (fitted, restored))
     np.testing.assert_array_equal(one.values, other.values)
     np.testing.assert_array_equal(one.novelty, other.novelty)
-    for level in (0.5, 0.9):
+    for level in LEVELS:
         np.testing.assert_array_equal(one.intervals[level], other.intervals[level])
     vectors = {} if "features" in settings else {"raw-0": data.features.sets["raw-0"].train}
     given = np.arange(POOL), vectors, np.eye(TEST)
@@ -81,10 +82,14 @@ def test_what_a_state_of_before_does_not_keep_is_found_anew():
     data, runs = world(runs=8)
     state = ExposureGp().fit(data).state()
     older = {name: array for name, array in state.items() if name not in ("strengths", "reach")}
-    one, other = (ExposureGp().restore(given).predict(question(runs)) for given in (state, older))
-    np.testing.assert_array_equal(one.values, other.values)
-    for level in (0.5, 0.9):
-        np.testing.assert_array_equal(one.intervals[level], other.intervals[level])
+    # The first simulators knew intervals of two levels.
+    two = {**state, "reach": state["reach"][[LEVELS.index(level) for level in BEFORE]]}
+    for given in (older, two):
+        one, other = (ExposureGp().restore(found).predict(question(runs)) for found in (state, given))
+        np.testing.assert_array_equal(one.values, other.values)
+        assert tuple(other.intervals) == LEVELS
+        for level in LEVELS:
+            np.testing.assert_array_equal(one.intervals[level], other.intervals[level])
 
 
 DAMAGE = {
