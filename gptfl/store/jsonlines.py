@@ -138,6 +138,8 @@ def _has_more_lines(path: Path, most: int) -> bool:
 def read_plain(path: Path, most: int) -> bytes:
     """The bytes of a plain file. Raises ``DataError`` for any other, and for one of more than ``most`` bytes."""
     try:
+        if not path.exists():
+            raise DataError(f"{path} does not exist", "check the path")
         if not path.is_file():
             raise DataError(f"{path} is not a plain file", "move it away")
         with path.open("rb") as file:

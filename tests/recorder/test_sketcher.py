@@ -136,7 +136,7 @@ def test_a_resume_without_the_earlier_points_says_so_and_takes_none(trainer_of: 
     assert len(recorded(tmp_path).runs) == 1
 
 
-@pytest.mark.parametrize(("lost", "said"), [(True, "is not a plain file"), (False, "is damaged")])
+@pytest.mark.parametrize(("lost", "said"), [(True, "does not exist"), (False, "is damaged")])
 def test_a_resume_whose_files_are_gone_or_others_says_so(
     trainer_of: Trainers, tmp_path: Path, lost: bool, said: str
 ) -> None:
