@@ -107,7 +107,10 @@ class ChatTemplate:
 
     def _marks(self, tools: Any) -> bool:
         """Whether the template marks what the assistant says."""
-        return MARKER.search(self.tokenizer.get_chat_template(self.template, tools)) is not None
+        try:
+            return MARKER.search(self.tokenizer.get_chat_template(self.template, tools)) is not None
+        except ValueError:  # of several templates none is for this, which rendering reports
+            return False
 
     def _marked(self, turns: Sequence[Turn], tools: Any) -> tuple[str, list[Span]]:
         """A conversation as text, and what of it is marked as said by the assistant."""

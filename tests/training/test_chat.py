@@ -224,6 +224,13 @@ def test_a_template_that_tells_nothing_of_where_answers_begin_is_refused(targets
         ChatTemplate(chatty(UNOPENED), None, True, "m").prompt(conversation(0, 1, 2, 3, 4), "test")
 
 
+def test_a_choice_of_templates_without_one_to_take_is_one_line() -> None:
+    made = chatty({"rag": MARKED, "other": PLAIN})  # type: ignore[arg-type]
+    with pytest.raises(DataError, match="the chat template can't render pool example 'x' "):
+        learned(made, conversation(4))
+    assert learned(chatty({"default": MARKED, "rag": PLAIN}), conversation(4)) == " no <|im_end|>"  # type: ignore[arg-type]
+
+
 def test_a_prompt_has_the_opening_that_a_marking_template_puts_before_answers() -> None:
     template = ChatTemplate(chatty(MARKED), None, True, "m")
     assert template.prompt(conversation(2), "test").endswith("is it red<|im_end|>\n<|im_start|>assistant\n")
