@@ -72,6 +72,8 @@ def _is(*usual: Any) -> Callable[[Any], bool]:
     return lambda value: value in usual
 
 
+HIDDEN = "<EOS_TOKEN>"
+"""What a configuration that trainers save has for any token, whether one was given or not."""
 _LORA = Refused("gptfl has plain LoRA", "leave it out")
 _BEGUN = Refused("gptfl begins with new adapters", "leave it out; --model may be a folder with the adapters merged in")
 _OPTIMISER = Refused("gptfl has no such optimiser", "use optim: adamw_torch")
@@ -96,7 +98,9 @@ REFUSED: Mapping[str, Refused] = {
         "gptfl takes no template by a recipe", "leave it out, and give the template with --chat-template FILE"
     ),
     "eos_token": Refused(
-        "gptfl ends answers by the tokenizer's own token", "leave it out, or take a tokenizer whose eos_token it is"
+        "gptfl ends answers by the tokenizer's own token",
+        "leave it out, or take a tokenizer whose eos_token it is",
+        _is(None, "", HIDDEN),
     ),
     "pure_bf16": Refused("gptfl keeps weights in float32", "use bf16: true"),
     "completion_only_loss": Refused(_PROMPTS.why, _PROMPTS.remedy, lambda value: value is not False),

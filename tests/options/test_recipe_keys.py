@@ -51,7 +51,7 @@ def test_no_trainer_is_known_by_a_key_of_another() -> None:
         ("optim_args", (None, ""), ("a=1",)),
         ("peft_init_lora_weights", (None, True), ("pissa", False)),
         ("mask_history", (None, False), (True,)),
-        ("eos_token", (None, ""), ("<|im_end|>",)),
+        ("eos_token", (None, "", "<EOS_TOKEN>"), ("<|im_end|>",)),
     ],
 )
 def test_a_value_that_changes_nothing_is_passed_over(
