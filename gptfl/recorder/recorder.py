@@ -17,6 +17,7 @@ from gptfl.recorder.file import Identity, RunFile
 from gptfl.recorder.forecast import Course, Forecast, Forecaster, planned_batches, usual_rates, usual_steps
 from gptfl.recorder.inputs import LoopOptions, check_names, listed, names_of
 from gptfl.recorder.measures import Measure, Measured, infos_of, measures_of, numbers_of
+from gptfl.recorder.resumed_weights import say_other_weights, trained_digests
 from gptfl.recorder.rows import examples_of, id_of
 from gptfl.recorder.run import RunSoFar
 from gptfl.recorder.sketch_spec import SketchSpec
@@ -168,9 +169,9 @@ class Recorder:
         run = RunSoFar(identity, seed, steps, members, rates, tuple(self.metrics), started=time.perf_counter())
         if resume is not None:
             run.load(resume)
+            say_other_weights(self.model, run.weights, run.step, self.say)
         self._earlier, self._forecaster, self._quiet = earlier, None, False
-        self.forecast, self.should_stop = None, False
-        self._run = run
+        self.forecast, self.should_stop, self._run = None, False, run
         try:
             self._announce(run)
             there = earlier is not None and earlier.sketches is not None
@@ -248,6 +249,7 @@ class Recorder:
         """
         run = self._running()
         self.sketcher.keep(run)
+        run.weights = trained_digests(self.model)
         return run.state()
 
     def _running(self) -> RunSoFar:

@@ -44,6 +44,9 @@ class RunSoFar:
     sketches: KeptSketches | None = None
     """What lies in files of the gradient sketches along it."""
 
+    weights: Mapping[str, str] = field(default_factory=dict)
+    """The digests of the trained weights when its state was saved."""
+
     @property
     def step(self) -> int:
         """How many steps were taken."""
@@ -109,7 +112,9 @@ class RunSoFar:
 
     def state(self) -> dict[str, Any]:
         """All of it, as JSON can hold it."""
-        sketches = {} if self.sketches is None else {"sketches": self.sketches.to_json()}
+        more: dict[str, Any] = {} if self.sketches is None else {"sketches": self.sketches.to_json()}
+        if self.weights:
+            more["weights"] = dict(self.weights)
         return {
             "version": VERSION,
             "recording": self._mark(),
@@ -121,7 +126,7 @@ class RunSoFar:
             "losses": {str(step): list(one) for step, one in self.losses.items()},
             "measured": list(self.measured),
             "values": {name: [one.astype(float).tolist() for one in found] for name, found in self.values.items()},
-            **sketches,
+            **more,
         }
 
     def load(self, state: Mapping[str, Any]) -> None:
@@ -150,6 +155,7 @@ class RunSoFar:
         }
         if state.get("sketches") is not None:
             self.sketches = KeptSketches.from_json(state["sketches"], len(self.places))
+        self.weights = {str(name): str(digest) for name, digest in (state.get("weights") or {}).items()}
         pool, shape = len(self.identity.pool), (len(self.identity.test),)
         whole = (
             len(self.rates) == len(self.places)

@@ -99,6 +99,8 @@ def test_a_built_in_model_is_resumed_with_its_sketches(tmp_path: Path) -> None:
         labels = [-100] * len(question) + answer
         rows.append({"id": str(one), "input_ids": question + answer, "labels": labels})
 
+    lines: list[str] = []
+
     def train(where: str, *more: Any, out: str, **resume: Any) -> None:
         arguments = {"report_to": [], "use_cpu": True, "dataloader_pin_memory": False, "disable_tqdm": True}
         trainer = hf.Trainer(
@@ -109,7 +111,7 @@ def test_a_built_in_model_is_resumed_with_its_sketches(tmp_path: Path) -> None:
             train_dataset=datasets.Dataset.from_list(rows),
             eval_dataset=datasets.Dataset.from_list(rows[:2]),
             data_collator=hf.DataCollatorForSeq2Seq(tokenizer),
-            callbacks=[callback(tmp_path / where, sketches_at="auto", sketch_dimensions=32), *more],
+            callbacks=[callback(tmp_path / where, sketches_at="auto", sketch_dimensions=32, say=lines.append), *more],
         )
         trainer.train(**resume)
 
@@ -119,8 +121,14 @@ def test_a_built_in_model_is_resumed_with_its_sketches(tmp_path: Path) -> None:
     # transformers 5 saves the head of GPT-NeoX by its former name, and doesn't find it again when it resumes.
     weights = tmp_path / "b" / "checkpoint-4" / "model.safetensors"
     named = {name.replace("embed_out", "lm_head"): weight for name, weight in load_file(weights).items()}
+    train("other", out="b", resume_from_checkpoint=str(tmp_path / "b" / "checkpoint-4"))
+    assert [line.partition(" of the run,")[0] for line in lines if "another training" in line] == [
+        "lm_head.weight is not as at step 4"
+    ]
+    lines.clear()
     save_file(named, weights, metadata={"format": "pt"})
-    train("cut", out="b", resume_from_checkpoint=True)
+    train("cut", out="b", resume_from_checkpoint=str(tmp_path / "b" / "checkpoint-4"))
+    assert not [line for line in lines if "another training" in line]
     assert bits(sketched(tmp_path / "cut")) == bits(sketched(tmp_path / "whole"))
 
 
