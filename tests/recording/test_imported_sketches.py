@@ -110,7 +110,7 @@ def test_the_sketches_of_an_import_are_as_large_and_as_many_as_asked(space: Path
         ({"sketch_points": 6}, "sketch_points is 6: give 1 to 5: a run of 4 steps has no more points"),
         ({"sketch_points": 0}, "sketch_points is 0: give at least 1"),
         ({"sketch_dimensions": 0}, "sketch_dimensions is 0: give at least 1"),
-        ({"sketch_modules": "*nothing*"}, r"--sketch-modules '\*nothing\*' fits no trained weight"),
+        ({"sketch_modules": "*nothing*"}, r"sketch_modules '\*nothing\*' fits no trained weight"),
         ({"sketch_modules": ""}, "sketch_modules is empty: give a pattern"),
         ({"sketch_dimensions": 2**33}, "take .* GiB, and gptfl reads up to"),
         ({"model": None, "recipe": None, "sketch_points": 2}, "was imported without gradient sketches: .* give both"),
