@@ -128,7 +128,8 @@ def test_a_loop_that_goes_on_later_has_the_sketches_of_one_that_went_through(
     def steps(model: Any, optimizer: Any, recorder: gptfl.Recorder, numbers: range) -> None:
         for number in numbers:
             row = rows[number]
-            model(**{key: torch.tensor([row[key]]) for key in ("input_ids", "labels")}).loss.backward()
+            loss: Any = model(**{key: torch.tensor([row[key]]) for key in ("input_ids", "labels")}).loss
+            loss.backward()
             optimizer.step()
             optimizer.zero_grad()
             recorder.step([row["id"]], 1e-3, clip_factor=1.0 / (number + 1.5))
