@@ -75,7 +75,16 @@ def featurize_with(options: FeaturizeOptions, *, progress: Progress = silent) ->
         check_target(user_path(output), FEATURES)
     recording = open_recording(options.dynamics, options.workspace)
     space, recorded = recording.workspace, recording.dynamics
-    source = SketchingSource(options.model, options.recipe, data, options.device, options.seed)
+    source = SketchingSource(
+        options.model,
+        options.recipe,
+        data,
+        options.device,
+        options.seed,
+        points=options.sketch_points,
+        dimensions=options.sketch_dimensions,
+        modules=options.sketch_modules,
+    )
     name = default_encoder(recorded.sketches is not None or bool(source.given)) if encoder is None else encoder
     taken = name == ON_SKETCHES and _takes_sketches(recording, source)
     if source.given and name != ON_SKETCHES:

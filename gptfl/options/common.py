@@ -106,6 +106,30 @@ def max_length(panel: str | None = None) -> Any:
     return option(2048, help_, panel=panel, bound=at_least(1))
 
 
+def sketch_points(panel: str | None = None) -> Any:
+    """At how many steps of a reference run gradients are sketched."""
+    return option(
+        None,
+        "At how many steps of the reference run gradients are sketched, first and last included.",
+        metavar="N",
+        shown="4",
+        panel=panel,
+        bound=at_least(1),
+    )
+
+
+def sketch_dimensions(panel: str | None = None) -> Any:
+    """How large a sketch is."""
+    return option(
+        None,
+        "Numbers of a sketch: the more, the nearer its products are to the gradients'.",
+        metavar="N",
+        shown="8192",
+        panel=panel,
+        bound=at_least(1),
+    )
+
+
 def sketch_modules(panel: str | None = None) -> Any:
     """Which weights' gradients are sketched."""
     return option(

@@ -181,7 +181,7 @@ def _defaults(trainer: str, given: Mapping[str, Any]) -> dict[str, Any]:
     found: dict[str, Any] = {"max_grad_norm": 1.0, "weight_decay": 0.0, "gradient_accumulation_steps": 1}
     if trainer == "axolotl":
         found |= {"lr_scheduler": "cosine", "micro_batch_size": 1, "num_epochs": 1, "optimizer": "adamw_torch"}
-        found |= {"sequence_len": 512}
+        found |= {"sequence_len": 512} | ({"lora_dropout": 0.0} if given.get("adapter") else {})
     else:
         found |= {"lr_scheduler_type": "linear", "per_device_train_batch_size": 8, "num_train_epochs": 3}
         found |= {"learning_rate": 2e-5 if trainer == "TRL" else 5e-5, "optim": "adamw_torch"}

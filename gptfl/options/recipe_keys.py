@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from difflib import get_close_matches
 from typing import Any
 
 RENAMED: Mapping[str, str] = {
@@ -31,6 +32,8 @@ RENAMED: Mapping[str, str] = {
     "base_model": "model",
 }
 """The option that each key is, but that a step's examples are those of all accumulated passes."""
+ALIKE = 0.87
+"""How alike two keys are of which one may be the other misspelt; those for evaluation and for training are less."""
 PACKING = ("packing", "packing_strategy", "neat_packing", "sample_packing")
 GROUPING = ("group_by_length", "train_sampling_strategy")
 BITS = ("load_in_4bit", "load_in_8bit", "quantization_bit", "bnb_4bit_quant_type", "quantization_type")
@@ -69,7 +72,11 @@ def _is(*usual: Any) -> Callable[[Any], bool]:
     return lambda value: value in usual
 
 
+HIDDEN = "<EOS_TOKEN>"
+"""What a configuration that trainers save has for any token, whether one was given or not."""
 _LORA = Refused("gptfl has plain LoRA", "leave it out")
+_BEGUN = Refused("gptfl begins with new adapters", "leave it out; --model may be a folder with the adapters merged in")
+_OPTIMISER = Refused("gptfl has no such optimiser", "use optim: adamw_torch")
 _LAYERS = Refused(
     "gptfl trains all weights, the top blocks or adapters", "leave it out; --train-layers K trains the top"
 )
@@ -80,19 +87,36 @@ REFUSED: Mapping[str, Refused] = {
     **dict.fromkeys(("disable_shuffling", "curriculum_sampling"), _ORDER),
     **dict.fromkeys(("use_dora", "use_rslora", "peft_use_dora", "peft_use_rslora", "loraplus_lr_ratio"), _LORA),
     **dict.fromkeys(("lora_modules_to_save", "modules_to_save", "additional_target", "loftq_config"), _LORA),
+    **dict.fromkeys(("pissa_init", "relora", "lora_target_parameters", "peft_layer_replication"), _LORA),
+    "peft_init_lora_weights": Refused(_LORA.why, _LORA.remedy, _is(True, None)),
+    **dict.fromkeys(("lora_model_dir", "adapter_name_or_path"), _BEGUN),
     **dict.fromkeys(("unfrozen_parameters", "freeze_trainable_layers", "freeze_trainable_modules"), _LAYERS),
     **dict.fromkeys(("peft_layers_to_transform", "lora_layers_to_transform", "layers_to_transform"), _LAYERS),
     **dict.fromkeys(("train_on_prompt", "train_on_inputs"), _PROMPTS),
+    "mask_history": Refused("the loss would be on last answers alone", "leave it out, and give --loss-on last"),
+    "chat_template_path": Refused(
+        "gptfl takes no template by a recipe", "leave it out, and give the template with --chat-template FILE"
+    ),
+    "eos_token": Refused(
+        "gptfl ends answers by the tokenizer's own token",
+        "leave it out, or take a tokenizer whose eos_token it is",
+        _is(None, "", HIDDEN),
+    ),
+    "pure_bf16": Refused("gptfl keeps weights in float32", "use bf16: true"),
     "completion_only_loss": Refused(_PROMPTS.why, _PROMPTS.remedy, lambda value: value is not False),
     **dict.fromkeys(("lr_scheduler_kwargs", "cosine_min_lr_ratio", "cosine_constant_lr_ratio"), _RATES),
     **dict.fromkeys(("embedding_lr", "embedding_lr_scale", "lr_groups"), _RATES),
     "optim_args": Refused("gptfl has no other settings of optimisers", "leave it out"),
-    "neftune_noise_alpha": Refused("gptfl adds no noise to embeddings (NEFTune)", "leave it out"),
+    **dict.fromkeys(
+        ("neftune_noise_alpha", "noisy_embedding_alpha"),
+        Refused("gptfl adds no noise to embeddings (NEFTune)", "leave it out"),
+    ),
     "label_smoothing_factor": Refused("gptfl smooths no labels", "leave it out"),
     "loss_type": Refused("gptfl's loss is the negative log-likelihood", "use nll", _is("nll", None)),
     "rl": Refused("gptfl fine-tunes on targets alone", "leave it out"),
-    "use_galore": Refused("gptfl has no such optimiser", "use optim: adamw_torch"),
-    "use_badam": Refused("gptfl has no such optimiser", "use optim: adamw_torch"),
+    **dict.fromkeys(("use_galore", "use_badam", "use_apollo", "use_adam_mini"), _OPTIMISER),
+    "use_muon": Refused(_OPTIMISER.why, "use optim: muon"),
+    **dict.fromkeys(("use_llama_pro", "lisa_n_layers"), _LAYERS),
 }
 AXOLOTL = ("base_model", "micro_batch_size", "sequence_len", "num_epochs", "lr_scheduler", "sample_packing", "adapter")
 LLAMA_FACTORY = (
@@ -110,3 +134,9 @@ TRL = (
     *("packing_strategy", "padding_free", "dataset_kwargs", "eval_packing"),
 )
 """Keys that only files of these trainers have."""
+
+
+def with_guess(key: str) -> str:
+    """A key that isn't known, with what it may have been meant to be, if it is nearly a known one."""
+    near = get_close_matches(key, (*RENAMED, *OTHERS, *REFUSED), 1, ALIKE)
+    return f"{key} (did you mean {near[0]}?)" if near else key

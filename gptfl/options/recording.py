@@ -196,20 +196,8 @@ class GradientOptions:
         "Record random projections of all examples' gradients along one more run, for gptfl featurize; "
         "may be added to a finished recording.",
     )
-    sketch_points: int | None = option(
-        None,
-        "At how many steps of the reference run gradients are sketched, first and last included.",
-        metavar="N",
-        shown="4",
-        bound=at_least(1),
-    )
-    sketch_dimensions: int | None = option(
-        None,
-        "Numbers of a sketch: the more, the nearer its products are to the gradients'.",
-        metavar="N",
-        shown="8192",
-        bound=at_least(1),
-    )
+    sketch_points: int | None = common.sketch_points()
+    sketch_dimensions: int | None = common.sketch_dimensions()
     sketch_modules: str | None = common.sketch_modules()
 
 

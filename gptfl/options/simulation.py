@@ -9,6 +9,7 @@ from gptfl.options.base import POSITIVE, at_least, is_group, option, share
 from gptfl.options.common import FILES, PRECISE, File, Ids, InputOptions, Picture, Settings
 from gptfl.options.defaults import FEW_RUNS, PAPER
 
+OF_IMPORTS = "Gradient sketches of an imported recording, with --model and --recipe"
 RUN, CHANGED, NEW = "The run to predict", "Changes to the recorded recipe", "Examples that the recording lacks"
 
 
@@ -51,6 +52,9 @@ class FeaturizeOptions:
         shown=False,
         panel=FILES,
     )
+    sketch_points: int | None = common.sketch_points(OF_IMPORTS)
+    sketch_dimensions: int | None = common.sketch_dimensions(OF_IMPORTS)
+    sketch_modules: str | None = common.sketch_modules(OF_IMPORTS)
     device: str = common.device()
     seed: int = common.seed("the reference run of an imported recording")
     output: File = option(None, "Features file to write.", shown="in the workspace", panel=FILES)

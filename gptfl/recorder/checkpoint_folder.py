@@ -148,7 +148,7 @@ def read_order(path: Path, steps: int, places: Mapping[str, int]) -> Int[np.ndar
     """
     found: list[list[int]] = [[] for _ in range(steps)]
     try:
-        table = csv.DictReader(io.StringIO(read_plain(path, MAX_ORDER).decode("utf-8-sig"), newline=""))
+        table = csv.DictReader(io.StringIO(read_plain(path, MAX_ORDER, "--order").decode("utf-8-sig"), newline=""))
         if not {"step", "id"} <= set(table.fieldnames or ()):
             raise DataError(f"--order {path} has no columns step and id", f"give {ORDER}")
         for row in table:

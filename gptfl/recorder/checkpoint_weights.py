@@ -11,6 +11,7 @@ from gptfl.training.gradients.denominators import Denominator, adam_divisor
 from gptfl.training.loading import blamed, load_weights
 from gptfl.training.network import Network
 from gptfl.training.optimisers import decayed
+from gptfl.training.quiet import quiet
 from gptfl.training.weight_files import read_weight_files
 
 AGAIN = "get the whole checkpoint again"
@@ -37,7 +38,8 @@ def _whole(folder: Path) -> dict[str, Tensor]:
     from transformers import AutoModelForCausalLM
 
     where = str(folder)
-    model = load_weights(AutoModelForCausalLM, folder, read_weight_files(folder, where))
+    with quiet():
+        model = load_weights(AutoModelForCausalLM, folder, read_weight_files(folder, where))
     return {name: weight.detach() for name, weight in model.named_parameters()}
 
 

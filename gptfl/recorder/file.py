@@ -9,6 +9,7 @@ from gptfl.core import Dynamics, Example, GradientSketches, MetricInfo, Run, rol
 from gptfl.core.recording_settings import OWN_RUN, RecordingSettings
 from gptfl.errors import DataError, UsageError
 from gptfl.interruption import uninterrupted
+from gptfl.recorder.sketch_files import remove_points
 from gptfl.store.recordings import (
     append_run,
     append_sketches,
@@ -62,6 +63,11 @@ class RunFile:
         self.name = name
         self.path = self.space.dynamics_path(name)
 
+    @property
+    def sketches_folder(self) -> Path:
+        """Where the sketches of runs lie that aren't finished."""
+        return self.path.with_name(f"{self.name}.sketches-so-far")
+
     def read(self, own: Identity) -> Dynamics | None:
         """The recording so far, None before the first run.
 
@@ -108,8 +114,11 @@ class RunFile:
             else:
                 append_run(self.path, run)
                 merge_runs(self.path)
-            if sketches is not None and (found is None or found.sketches is None):
+            there = found is not None and found.sketches is not None
+            if sketches is not None and not there:
                 append_sketches(self.path, sketches)
+            if sketches is not None or there:
+                remove_points(self.sketches_folder)  # a recording keeps those of one run
         return run
 
 

@@ -75,7 +75,8 @@ def stop_of(more: WatchOptions) -> Stop | None:
 
 def name_of(model: Any) -> str:
     """What a model calls itself, if it does."""
-    return getattr(getattr(model, "config", None), "_name_or_path", "") or "own"
+    found = getattr(getattr(model, "config", None), "_name_or_path", "")
+    return found if found and found != "None" else "own"  # as transformers has it of a model from no path
 
 
 def say(line: str) -> None:

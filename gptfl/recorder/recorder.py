@@ -17,6 +17,7 @@ from gptfl.recorder.file import Identity, RunFile
 from gptfl.recorder.forecast import Course, Forecast, Forecaster, planned_batches, usual_rates, usual_steps
 from gptfl.recorder.inputs import LoopOptions, check_names, listed, names_of
 from gptfl.recorder.measures import Measure, Measured, infos_of, measures_of, numbers_of
+from gptfl.recorder.resumed_weights import say_other_weights, trained_digests
 from gptfl.recorder.rows import examples_of, id_of
 from gptfl.recorder.run import RunSoFar
 from gptfl.recorder.sketch_spec import SketchSpec
@@ -89,7 +90,7 @@ class Recorder:
         self.places = {example.id: place for place, example in enumerate(self.pool)}
         self.model, self.tokenizer = model, tokenizer
         training = more.get("optimiser"), more.get("loss_mean")
-        self.sketcher = Sketcher(SketchSpec.of(more), (pool, rows), self.say, *training)
+        self.sketcher = Sketcher(SketchSpec.of(more), (pool, rows), self.say, *training, self.file.sketches_folder)
         self.measures = measures_of(measure, model, tokenizer, rows, self.test, batch_size)
         self.metrics: dict[str, MetricInfo] = infos_of(self.measures, names_of(higher_is_better, "higher_is_better"))
         tests = {example.id: place for place, example in enumerate(self.test)}
@@ -168,9 +169,9 @@ class Recorder:
         run = RunSoFar(identity, seed, steps, members, rates, tuple(self.metrics), started=time.perf_counter())
         if resume is not None:
             run.load(resume)
+            say_other_weights(self.model, run.weights, run.step, self.say)
         self._earlier, self._forecaster, self._quiet = earlier, None, False
-        self.forecast, self.should_stop = None, False
-        self._run = run
+        self.forecast, self.should_stop, self._run = None, False, run
         try:
             self._announce(run)
             there = earlier is not None and earlier.sketches is not None
@@ -242,8 +243,14 @@ class Recorder:
         return self._run is not None
 
     def state_dict(self) -> dict[str, Any]:
-        """What it takes to go on with this very run (``run(resume=...)``): JSON-able, to be saved with a checkpoint."""
-        return self._running().state()
+        """What it takes to go on with this very run (``run(resume=...)``): JSON-able, to be saved with a checkpoint.
+
+        Gradient sketches so far are put into files beside the recording. Raises ``ResourceError`` if they can't be.
+        """
+        run = self._running()
+        self.sketcher.keep(run)
+        run.weights = trained_digests(self.model)
+        return run.state()
 
     def _running(self) -> RunSoFar:
         if self._run is None:
@@ -274,30 +281,23 @@ class Recorder:
 
     def _announce(self, run: RunSoFar) -> None:
         count = len(self.test)
-        if run.planned is None:
+        if run.evaluations is None:
             self.say(f"{count} test examples are measured every {self.every} steps, at the start and at the end")
             return
-        evaluations = len(set(range(0, run.planned + 1, self.every)) | {run.planned})
-        self.say(f"{evaluations} evaluations of {count} test examples, every {self.every} steps of {run.planned}")
+        self.say(f"{run.evaluations} evaluations of {count} test examples, every {self.every} steps of {run.planned}")
 
     def _measure(self, run: RunSoFar) -> None:
         from gptfl.recorder.losses import undisturbed
 
         with undisturbed(self.model):
-            self._measure_now(run)
-
-    def _measure_now(self, run: RunSoFar) -> None:
-        begun = time.perf_counter()
-        run.keep(self._values())
-        took = time.perf_counter() - begun
-        if len(run.measured) == 1:
-            whole = ""
-            if run.planned is not None:
-                count = len(set(range(0, run.planned + 1, self.every)) | {run.planned})
-                whole = f", all {count} about {count * took:.3g} s"
-            self.say(f"the first evaluation took {took:.3g} s{whole}")
-        if run.step:
-            self._forecast(run)
+            begun = time.perf_counter()
+            run.keep(self._values())
+            took, count = time.perf_counter() - begun, run.evaluations
+            if len(run.measured) == 1:
+                whole = "" if count is None else f", all {count} about {count * took:.3g} s"
+                self.say(f"the first evaluation took {took:.3g} s{whole}")
+            if run.step:
+                self._forecast(run)
 
     def _values(self) -> dict[str, Measured]:
         return {name: numbers_of(measure(), name, len(self.test)) for name, measure in self.measures.items()}

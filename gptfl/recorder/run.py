@@ -13,6 +13,7 @@ from jaxtyping import Float, Int
 from gptfl.core import FIT, Curriculum, Run, examples_fingerprint, fingerprint
 from gptfl.errors import DataError
 from gptfl.recorder.file import Identity
+from gptfl.recorder.sketch_files import KeptSketches
 from gptfl.store.durable import cannot_write, part_of, put_in_place
 
 VERSION = 1
@@ -40,11 +41,23 @@ class RunSoFar:
     losses: dict[int, list[float]] = field(default_factory=dict)
     measured: list[int] = field(default_factory=list)
     values: dict[str, list[Float[np.ndarray, " test"]]] = field(default_factory=dict)
+    sketches: KeptSketches | None = None
+    """What lies in files of the gradient sketches along it."""
+
+    weights: Mapping[str, str] = field(default_factory=dict)
+    """The digests of the trained weights when its state was saved."""
 
     @property
     def step(self) -> int:
         """How many steps were taken."""
         return len(self.places)
+
+    @property
+    def evaluations(self) -> int | None:
+        """How often it is measured; None where its number of steps isn't known."""
+        if self.planned is None:
+            return None
+        return len({*range(0, self.planned + 1, self.identity.every), self.planned})
 
     def add(self, places: Int[np.ndarray, " id"], rate: float, losses: list[float] | None) -> None:
         """Keep a step. Raises ``DataError`` for another number of losses than ids."""
@@ -99,6 +112,9 @@ class RunSoFar:
 
     def state(self) -> dict[str, Any]:
         """All of it, as JSON can hold it."""
+        more: dict[str, Any] = {} if self.sketches is None else {"sketches": self.sketches.to_json()}
+        if self.weights:
+            more["weights"] = dict(self.weights)
         return {
             "version": VERSION,
             "recording": self._mark(),
@@ -110,6 +126,7 @@ class RunSoFar:
             "losses": {str(step): list(one) for step, one in self.losses.items()},
             "measured": list(self.measured),
             "values": {name: [one.astype(float).tolist() for one in found] for name, found in self.values.items()},
+            **more,
         }
 
     def load(self, state: Mapping[str, Any]) -> None:
@@ -136,6 +153,9 @@ class RunSoFar:
         self.values = {
             name: [np.array(one, dtype=np.float32) for one in found] for name, found in state["values"].items()
         }
+        if state.get("sketches") is not None:
+            self.sketches = KeptSketches.from_json(state["sketches"], len(self.places))
+        self.weights = {str(name): str(digest) for name, digest in (state.get("weights") or {}).items()}
         pool, shape = len(self.identity.pool), (len(self.identity.test),)
         whole = (
             len(self.rates) == len(self.places)

@@ -72,14 +72,24 @@ class SketchSpec:
             found = tuple(spread_points(steps, min(POINTS, steps + 1)).tolist())
         else:
             found = tuple(range(0, steps + 1, int(self.at)))
-        size = SketchRequest(len(found), self.dimensions, self.modules).bytes(pool, test)
+        self.check_size(found, pool, test)
+        return found
+
+    def check_size(self, points: tuple[int, ...], pool: int, test: int) -> None:
+        """Raise ``UsageError`` where sketches at these points make too large a file.
+
+        Args:
+            points: the steps.
+            pool: how many training examples.
+            test: how many test examples.
+        """
+        size = SketchRequest(len(points), self.dimensions, self.modules).bytes(pool, test)
         if size > MAX_BYTES:
             raise UsageError(
-                f"sketches at {len(found)} points of {pool} training and {test} test examples take {size / 2**30:.3g} GiB, "
+                f"sketches at {len(points)} points of {pool} training and {test} test examples take {size / 2**30:.3g} GiB, "
                 f"and gptfl reads up to {MAX_BYTES / 2**30:g} GiB",
                 "name fewer steps with sketches_at, or lower sketch_dimensions",
             )
-        return found
 
 
 def _is_count(value: Any) -> bool:

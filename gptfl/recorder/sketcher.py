@@ -1,12 +1,14 @@
 """Gradient sketches of a run from its beginning to its end: whether any are taken, when, and what they cost."""
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gptfl.core import Example, GradientSketches
-from gptfl.errors import UsageError
+from gptfl.errors import DataError, UsageError
 from gptfl.recorder.rows import Collate, token_rows
 from gptfl.recorder.run import RunSoFar
+from gptfl.recorder.sketch_files import KeptSketches
 from gptfl.recorder.sketch_spec import SketchSpec
 
 if TYPE_CHECKING:
@@ -17,7 +19,8 @@ class Sketcher:
     """Takes the sketches that are wished for along each run; a recording keeps those of one run.
 
     ``rows`` are the pool's and the test examples' as given, of which ``collate`` makes the labels that they lack.
-    ``optimiser`` and ``loss_mean`` say how the training steps, and may be set until a run begins.
+    ``optimiser`` and ``loss_mean`` say how the training steps, and may be set until a run begins. In ``folder`` the
+    sketches of runs are kept that are to go on later.
     """
 
     def __init__(
@@ -27,6 +30,7 @@ class Sketcher:
         say: Callable[[str], None],
         optimiser: Any = None,
         loss_mean: str | None = None,
+        folder: Path | None = None,
     ) -> None:
         if spec is None and (optimiser is not None or loss_mean is not None):
             raise UsageError(
@@ -37,6 +41,7 @@ class Sketcher:
         self.rows = ((), ()) if spec is None else rows
         self.collate: Collate | None = None
         self.optimiser, self.loss_mean = optimiser, loss_mean
+        self.folder = folder
         self._live: LiveSketches | None = None
 
     def begin(
@@ -56,7 +61,9 @@ class Sketcher:
             tokenizer: reads rows of text.
             there: whether its recording has sketches already, so that none are taken.
 
-        Raises ``UsageError`` where steps or the recipe aren't known, and ``DataError`` where it can't be followed.
+        A run that goes on takes up the sketches that its checkpoint tells of; where one is missing, it says so and
+        takes none. Raises ``UsageError`` where steps or the recipe aren't known, or the run began with sketches of another
+        kind, and ``DataError`` where it can't be followed.
         """
         self._live = None
         if self.spec is None:
@@ -65,11 +72,17 @@ class Sketcher:
         if there:
             self.say("the recording has gradient sketches of an earlier run, and none are taken of this one")
             return
-        if run.step > points[0]:
-            self.say(
-                f"the run goes on from step {run.step}, after the first point of sketches_at: no sketches are taken"
-            )
-            return
+        kept = run.sketches
+        if run.step:
+            points, missing = self._taken_up(points, kept, run.step)
+            self.spec.check_size(points, *map(len, examples))
+            if missing:
+                what = f"{'steps' if missing[1:] else 'step'} {', '.join(map(str, missing))}"
+                self.say(
+                    f"the run goes on from step {run.step}, and its checkpoint has no gradient sketches of {what}: none "
+                    "are taken"
+                )
+                return
         for what, one in (("model", model), ("optimiser", self.optimiser)):
             if one is None:
                 raise UsageError(f"sketches_at without {what}", f"give the Recorder {what}=, or leave sketches_at out")
@@ -79,7 +92,7 @@ class Sketcher:
             token_rows(rows, some, tokenizer, self.collate, what)
             for rows, some, what in zip(self.rows, examples, ("training", "test"), strict=True)
         )
-        self._live = LiveSketches.of(
+        live = LiveSketches.of(
             examples,
             (pool, test),
             model,
@@ -91,6 +104,38 @@ class Sketcher:
             loss_mean=self.loss_mean,
             name=run.identity.model,
         )
+        if kept is not None and self.folder is not None:
+            try:
+                live.load(kept.only(tuple(step for step in points if step <= run.step)), self.folder)
+            except DataError as error:
+                self.say(
+                    f"the run goes on from step {run.step} without its gradient sketches, and none are taken: {error.problem}"
+                )
+                return
+        self._live = live
+
+    def _taken_up(
+        self, points: tuple[int, ...], kept: KeptSketches | None, step: int
+    ) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """The points of a run that goes on from a step, and those up to there that its checkpoint doesn't tell of."""
+        assert self.spec is not None
+        past = tuple(one for one in points if one <= step)
+        if kept is None:
+            return points, past
+        if (kept.dimensions, kept.modules) != (self.spec.dimensions, self.spec.modules) and kept.points:
+            raise UsageError(
+                f"the run goes on with sketches of sketch_dimensions={kept.dimensions}, sketch_modules={kept.modules!r}, "
+                f"not {self.spec.dimensions}, {self.spec.modules!r}",
+                "give what it began with, or leave sketches_at out",
+            )
+        if not isinstance(self.spec.at, tuple) and kept.points:
+            # Where more steps are planned by now, points are spread otherwise; those taken are good all the same.
+            past = tuple(sorted(kept.points))
+        return (*past, *(one for one in points if one > step)), tuple(one for one in past if one not in kept.points)
+
+    def keep(self, run: RunSoFar) -> None:
+        """Put the sketches so far into files, and say so in the run. Raises ``ResourceError`` if they can't be written."""
+        run.sketches = None if self._live is None or self.folder is None else self._live.keep(self.folder)
 
     def look(self, run: RunSoFar, clip_factor: float | None = None) -> None:
         """Take the sketches of the step that was just taken, if it is one of the points."""

@@ -1,7 +1,7 @@
 """How the runs of a recording become batches where lengths in tokens matter, and what its examples keep of them."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,6 +20,22 @@ if TYPE_CHECKING:
 
 MEASURED = 64
 """Of so many runs it is counted how many rows their examples make."""
+WIDTHS_OF, WIDTHS_ALONG = 4, 1000
+"""Of so many runs, and along so many of their steps, it is counted how many examples a step of packed rows has."""
+
+
+@dataclass(frozen=True, slots=True)
+class ChosenBatches:
+    """How the runs of a recording become batches, and how many steps they have.
+
+    ``whole`` are the steps that the asked epochs of the whole pool would take, None where no epochs were asked for.
+    ``widest`` is how many examples the largest step has.
+    """
+
+    batching: Batching
+    steps: int
+    whole: int | None
+    widest: int
 
 
 def batching_of(training: TrainingOptions) -> Batching:
@@ -68,8 +84,8 @@ def choose_batches(
     recipe: "TrainerSettings",
     own: bool,
     load: Callable[[], TaskData],
-) -> tuple[Batching, int, int | None]:
-    """How runs become batches, how many steps they have, and how many the asked epochs of the whole pool would take.
+) -> ChosenBatches:
+    """How runs become batches, and how many steps they have.
 
     Args:
         training: the options of the training.
@@ -80,7 +96,7 @@ def choose_batches(
         own: whether these are data of one's own, for which a recipe is one for all of them.
         load: loads the examples, where their lengths matter.
 
-    The last number is None where no epochs were asked for. Raises ``UsageError`` for what makes no sense.
+    Raises ``UsageError`` for what makes no sense.
     """
     batching, data = batching_of(training), None
     if not batching.plain:
@@ -91,7 +107,25 @@ def choose_batches(
     rows = pool if training.epochs is not None and epochs_of == POOL else subset
     steps = choose_steps(design, training.steps, training.epochs, training.batch_size, rows)
     whole = None if training.epochs is None else count_steps(pool, training.batch_size, training.epochs)
-    return batching, steps, whole
+    return ChosenBatches(batching, steps, whole, widest_of(design, batching, data, task, steps))
+
+
+def widest_of(design: Design, batching: Batching, data: TaskData | None, task: str, steps: int) -> int:
+    """How many examples the largest step has; where rows are packed, as the beginnings of the first runs have it.
+
+    Args:
+        design: the examples of each run.
+        batching: how they become batches.
+        data: the examples, needed where they are packed.
+        task: the name of the task, by which the design may group examples.
+        steps: of a run.
+    """
+    if batching.packing is None or data is None:
+        return batching.size
+    pool = with_clusters(design.reserved(data.pool), design.by, design.seed)
+    few = replace(design, runs=min(design.runs, WIDTHS_OF), repeats=0)
+    along = min(steps, WIDTHS_ALONG)
+    return max(int(draw.batches(batching, along).shape[1]) for draw in few.draws(pool, task))
 
 
 def rows_of(

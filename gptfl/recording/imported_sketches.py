@@ -1,5 +1,6 @@
 """Gradient sketches of an imported recording, along a reference run of the model and the recipe that are said to be its own."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -25,18 +26,30 @@ TAKEN = "nothing in an imported recording says its model and recipe: the sketche
 
 @dataclass(frozen=True, slots=True)
 class SketchingSource:
-    """What an imported recording was trained by, as somebody says; ``data`` are the texts that it lacks."""
+    """What an imported recording was trained by, as somebody says; ``data`` are the texts that it lacks.
+
+    ``points``, ``dimensions`` and ``modules`` are of the sketches, as of ``gptfl collect``; None for the usual ones.
+    """
 
     model: str | None
     recipe: str | Path | None
     data: str | Path | None = None
     device: str = "auto"
     seed: int = 42
+    points: int | None = None
+    dimensions: int | None = None
+    modules: str | None = None
 
     @property
     def given(self) -> tuple[str, ...]:
-        """The options that say it, as given."""
-        options = {"--model": self.model, "--recipe": self.recipe}
+        """The options that ask for sketches or say what they are of, as given."""
+        options = {
+            "--model": self.model,
+            "--recipe": self.recipe,
+            "--sketch-points": self.points,
+            "--sketch-dimensions": self.dimensions,
+            "--sketch-modules": self.modules,
+        }
         return tuple(f"{flag} {value}" for flag, value in options.items() if value is not None)
 
     def check(self, recording: OpenedRecording) -> None:
@@ -50,10 +63,10 @@ class SketchingSource:
         if self.given and recording.dynamics.sketches is not None:
             raise UsageError(
                 f"{self.given[0]}: {path} has gradient sketches already",
-                "leave --model and --recipe out, or gptfl import it again to sketch it anew",
+                f"leave {_listed(self.given)} out, or gptfl import it again to sketch it anew",
             )
         needs = settings.imported and recording.dynamics.sketches is None
-        if needs and len(self.given) < 2:
+        if needs and None in (self.model, self.recipe):
             raise DataError(
                 f"{path} was imported without gradient sketches: gptfl knows no model and no recipe to take them by",
                 "give both to gptfl featurize (--model, --recipe), or use another --encoder (what gptfl import --sketches "
@@ -86,7 +99,8 @@ def sketched(recording: OpenedRecording, source: SketchingSource, progress: Prog
     data = TaskData(dynamics.settings.task, pool, test)
     batching = Batching(dynamics.settings.batch_size, recipe.packing, recipe.group_by_length, recipe.max_length)
     batching = with_lengths(batching, source.model, recipe, data)
-    request = read_sketch_request(OPTION, None, None, None, steps=steps, pool=len(pool), test=len(test))
+    asked = source.points, source.dimensions, source.modules
+    request = read_sketch_request(OPTION, *asked, steps=steps, pool=len(pool), test=len(test))
     job = ReferenceJob(recording.path, len(pool), batching, steps, source.seed, 0, request)
     metric = make_metric(recording.registry, "loss")
     maker = TrainerMaker(source.model, source.device, data, (metric,), recipe, progress)
@@ -96,6 +110,12 @@ def sketched(recording: OpenedRecording, source: SketchingSource, progress: Prog
     except ResourceError as error:
         return replace(dynamics, sketches=found), f"{TAKEN}; the features alone keep them, for {error.problem}"
     return read_dynamics(recording.path), TAKEN  # as rounded there, so that the features are the same once more
+
+
+def _listed(given: Sequence[str]) -> str:
+    """The options of what was given, without their values."""
+    flags = [one.split()[0] for one in given]
+    return " and ".join(filter(None, (", ".join(flags[:-1]), flags[-1])))
 
 
 def _check_batches(dynamics: Dynamics, file: Path) -> None:

@@ -90,8 +90,8 @@ def inspect_data(
     rows_shown: Rows = [
         ("data", found.pool_name if found.split_off else f"{found.pool_name}, {found.test_name}"),
         ("shape", found.shape),
-        ("to train on", f"{len(found.pool):,} examples"),
-        ("to test on", f"{len(found.test):,} examples{', split off' if found.split_off else ''}"),
+        ("to train on", _examples(len(found.pool))),
+        ("to test on", f"{_examples(len(found.test))}{', split off' if found.split_off else ''}"),
         *_turns(everyone),
         *((f"field: {shown_line(name[:NAME])}", value) for name, value in _fields(everyone)),
         ("the same text again", _number(len(everyone) - len({one.digest for one in everyone}) - len(shared))),
@@ -120,6 +120,10 @@ def inspect_data(
         notes.append(f"tokens are of the first {MOST:,} examples of each side")
     shown = tuple(_as_fed(tokenizer, one) for one in found.pool[:SHOWN])
     return DataInspection(rows_shown, shown, (*notes, *tokenizer.notes))
+
+
+def _examples(count: int) -> str:
+    return f"{count:,} example{'' if count == 1 else 's'}"
 
 
 def _turns(examples: Sequence[Example]) -> Rows:

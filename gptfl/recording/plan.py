@@ -146,15 +146,17 @@ def plan_recording(options: CollectOptions, registry: Registry) -> RecordingPlan
     pool, test, notes = count_examples(design_options, len(names), opened)
     design = _design(options, preset, pool)
     trainer = replace(trainer, **token_settings(options.rows, opened))
-    batching, steps, whole = choose_batches(
+    chosen = choose_batches(
         training, design, task, examples.model, trainer, own, lambda: source.load(pool, test, execution.seed)
     )
+    steps = chosen.steps
     check_warmup(training.warmup, steps)
     gradients, sketches = _gradients(options, preset, design, test, steps, metrics)
     _check(
         options,
         design,
         steps=steps,
+        widest=chosen.widest,
         test=test,
         metrics=metrics,
         trainer=trainer,
@@ -172,8 +174,8 @@ def plan_recording(options: CollectOptions, registry: Registry) -> RecordingPlan
         design=design,
         test=test,
         steps=steps,
-        batching=batching,
-        whole_steps=whole,
+        batching=chosen.batching,
+        whole_steps=chosen.whole,
         trainer=replace(trainer, derivatives=gradients.own),
         device=device,
         gradients=gradients,
@@ -208,6 +210,7 @@ def _check(
     options: CollectOptions,
     design: Design,
     steps: int,
+    widest: int,
     test: int,
     metrics: Sequence[Metric],
     trainer: "TrainerSettings",
@@ -221,7 +224,14 @@ def _check(
     check_optimiser(trainer.optimiser, execution.shard, reference)
     check_quantised(training, execution.shard)
     check_recording_size(
-        design.runs, design_options.repeats, steps, training.batch_size, design_options.record_every, test, len(metrics)
+        design.runs,
+        design_options.repeats,
+        steps,
+        training.batch_size,
+        design_options.record_every,
+        test,
+        len(metrics),
+        widest,
     )
     design.check()
     along = f"--gradients {options.gradients.gradients}" if options.gradients.gradients else None

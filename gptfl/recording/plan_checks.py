@@ -16,7 +16,7 @@ def check_name(name: str | None) -> None:
 
 
 def check_recording_size(
-    runs: int, repeats: int, steps: int, batch_size: int, every: int, test: int, metrics: int
+    runs: int, repeats: int, steps: int, batch_size: int, every: int, test: int, metrics: int, widest: int | None = None
 ) -> None:
     """Refuse what no file can hold, before anything of that size is made.
 
@@ -24,19 +24,22 @@ def check_recording_size(
         runs: how many runs.
         repeats: how many more that repeat runs in another order.
         steps: of a run.
-        batch_size: examples a step.
+        batch_size: examples a step, or packed rows of them.
         every: so many steps lie between two recorded points.
         test: how many test examples are measured.
         metrics: how many numbers each test example has at a recorded point.
+        widest: examples of the largest step, as which every step is kept; None where that is ``batch_size``.
 
     Raises ``UsageError``, which names the options and the size.
     """
     measured = steps // every + 2
-    size = (runs + max(0, repeats)) * (steps * (batch_size + 1) * 8 + measured * (test * metrics * 4 + 8))
+    widest = batch_size if widest is None else widest
+    packed = f" rows, which hold up to {widest} examples" if widest != batch_size else ""
+    size = (runs + max(0, repeats)) * (steps * (widest + 1) * 8 + measured * (test * metrics * 4 + 8))
     if size > MAX_BYTES:
         raise UsageError(
             f"--runs {runs}{f' and --repeats {repeats}' if repeats else ''} of {steps} steps, each of --batch-size "
-            f"{batch_size}, measured {measured} times on --test {test} examples, make a recording of "
+            f"{batch_size}{packed}, measured {measured} times on --test {test} examples, make a recording of "
             f"{size / 2**30:.3g} GiB, and gptfl reads up to {MAX_BYTES / 2**30:g} GiB",
             "lower --runs, --steps (or --epochs), --batch-size or --test, or raise --record-every",
         )

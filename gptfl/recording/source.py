@@ -83,6 +83,6 @@ def read_template(path: str | Path) -> str:
     """The chat template in a file. Raises ``DataError`` for what is no small text."""
     file = user_path(path)
     try:
-        return read_plain(file, MAX_TEMPLATE).decode("utf-8-sig")
+        return read_plain(file, MAX_TEMPLATE, "--chat-template").decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise DataError(f"--chat-template {file} is not UTF-8 text", "save the file as UTF-8") from error

@@ -135,17 +135,30 @@ def _has_more_lines(path: Path, most: int) -> bool:
     return left < 0
 
 
-def read_plain(path: Path, most: int) -> bytes:
-    """The bytes of a plain file. Raises ``DataError`` for any other, and for one of more than ``most`` bytes."""
+def read_plain(path: Path, most: int, option: str = "") -> bytes:
+    """The bytes of a plain file.
+
+    Args:
+        path: of the file.
+        most: bytes that it may have.
+        option: that names it, for messages.
+
+    Raises ``DataError`` for any other, and for one of more bytes.
+    """
+    called = f"{option} {path}".lstrip()
     try:
+        if not path.exists():
+            raise DataError(f"{called} does not exist", "check the path")
         if not path.is_file():
-            raise DataError(f"{path} is not a plain file", "move it away")
+            raise DataError(f"{called} is not a plain file", "name one" if option else "move it away")
         with path.open("rb") as file:
             data = file.read(most + 1)
     except OSError as error:
-        raise DataError(f"{path} can't be read: {error.strerror or error}", "check the path and its rights") from error
+        raise DataError(
+            f"{called} can't be read: {error.strerror or error}", "check the path and its rights"
+        ) from error
     if len(data) > most:
-        raise DataError(f"{path} is larger than {most:,} bytes", "move it away")
+        raise DataError(f"{called} is larger than {most:,} bytes", "name another" if option else "move it away")
     return data
 
 

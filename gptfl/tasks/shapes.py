@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from difflib import get_close_matches
 from typing import Any
 
 from gptfl.core import Example, fingerprint
@@ -67,7 +68,15 @@ def parse_fields(text: str | None) -> dict[str, str]:
     found: dict[str, str] = {}
     for part in text.split(",") if text is not None else ():
         name, sign, column = (piece.strip() for piece in part.partition("="))
-        if not sign or not column or name not in NAMES:
+        if sign and column and name not in NAMES:
+            near = [f"{one}={column}" for one in get_close_matches(name, NAMES, 1)]
+            if column in NAMES:  # the other way round
+                near = [f"{column}={name}"]
+            raise UsageError(
+                f"--fields {text!r}: {name!r} is no field of gptfl's",
+                f"did you mean {near[0]}?" if near else f"known: {', '.join(NAMES)}",
+            )
+        if not sign or not column:
             raise UsageError(
                 f"--fields {text!r}: {part.strip()!r} doesn't say which field is which",
                 f"write for example prompt=question,target=answer; known: {', '.join(NAMES)}",
@@ -110,9 +119,10 @@ class RowReader:
         shape = self.shape
         lacking = [name for name in shape.needs if name not in named]
         if lacking:
+            column = self.fields.get(lacking[0], lacking[0])
+            lack = f"null in {column!r}" if column in row.values else f"no {column!r}"
             raise DataError(
-                f"{row.place} has no {self.fields.get(lacking[0], lacking[0])!r}, and the rows before are {shape.name} "
-                f"(it has {names(row.values)})",
+                f"{row.place} has {lack}, and the rows before are {shape.name} (it has {names(row.values)})",
                 "make all rows of a file alike, or give another --fields",
             )
         used = {self.fields.get(name, name) for name in (*shape.needs, *shape.may, "id") if name in named}

@@ -78,8 +78,8 @@ class SketchSetup:
             test: the test side where it is laid out already.
             memory: bytes of gradients that are held at most, None for what the device has room for.
 
-        Raises ``DataError`` for a model whose gradients can't be taken apart by example, and where no trained weight
-        has a name that matches ``modules``.
+        Raises ``DataError`` for a model whose gradients can't be taken apart by example, and ``UsageError`` where no
+        trained weight has a name that matches ``modules``.
         """
         tape = Tape(trainer.network, modules)
         pool = Side(trainer.rows, trainer.hidden)

@@ -38,7 +38,7 @@ class TokenCounts:
     joined_first: str = ""
     unscored: int = 0
     ended: int = 0
-    """Plain texts that lost their end, ``lost_ends`` tokens in all."""
+    """Plain texts, and conversations of which all is learned, that lost their end, ``lost_ends`` tokens in all."""
     lost_ends: int = 0
     missed: int = 0
     """Conversations whose cut beginning holds tokens to learn."""
@@ -49,6 +49,8 @@ class TokenCounts:
         self.cut += found.lost > 0
         self.lost += found.lost
         self.missed += found.missed > 0
+        self.ended += found.ending > 0
+        self.lost_ends += found.ending
         if found.inside:
             self.inside_first = self.inside_first or f"{flag} {example.id!r}"
             self.inside += 1
@@ -92,7 +94,7 @@ class TokenCounts:
             )
         if self.ended:
             notes.append(
-                f"{_do_not_fit(self.ended, 'plain text')} into {length} tokens and {_lose(self.ended)} end "
+                f"{_do_not_fit(self.ended, 'text')} into {length} tokens and {_lose(self.ended)} end "
                 f"({_tokens(self.lost_ends)} in all)"
             )
         if self.missed:

@@ -27,7 +27,8 @@ class TokenRow:
 class Marked:
     """The tokens of a conversation, up to the last of its ``targets``; the first is never one.
 
-    ``last`` is where the last target begins. ``lost`` tokens were cut out of the beginning, ``missed`` of them targets.
+    ``last`` is where the last target begins. ``lost`` tokens were cut out of the beginning, ``missed`` of them targets; one of
+    which all is a target lost ``ending`` tokens at its end.
     """
 
     ids: list[int]
@@ -36,6 +37,7 @@ class Marked:
     lost: int = 0
     missed: int = 0
     inside: bool = False
+    ending: int = 0
 
     def row(self, segment: int = 0) -> TokenRow:
         """The conversation as one row."""

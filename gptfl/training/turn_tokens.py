@@ -1,6 +1,7 @@
 """From conversations to tokens: the whole text tokenized once, and which of its tokens are asked for."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,8 @@ from gptfl.training.token_rows import Marked
 class TurnTokens:
     """Tokenizes conversations as their chat template renders them.
 
-    What is too long loses its beginning, as far as the last target leaves room; ``refuse`` makes the error of a target
+    What is too long loses its beginning, as far as the last target leaves room, or its end where all of it is a target, as a plain
+    text does; ``refuse`` makes the error of a target
     that leaves none, of what it is called, its tokens and how many come before it at least.
     """
 
@@ -72,6 +74,11 @@ class TurnTokens:
     def _cut(self, whole: Marked, what: str) -> Marked:
         if len(whole.ids) <= self.length:
             return whole
+        if whole.targets[1:].all():
+            ending = len(whole.ids) - self.length
+            if self.length < 2:
+                raise self.refuse(what, len(whole.ids) - 1, 1)
+            return replace(whole, ids=whole.ids[: self.length], targets=whole.targets[: self.length], ending=ending)
         target = len(whole.ids) - whole.last
         head = self._head(whole.ids)
         if self.length - target < max(1, head):

@@ -169,7 +169,7 @@ TAKEN: dict[str, dict[str, Any]] = {
     "quantization_bit: 4": {"quantize": "4bit", "lora": "r=8,alpha=16,dropout=0,targets=all-linear"},
     "adapter: qlora\nload_in_4bit: true\nlora_target_linear: true\nlora_r: 4": {
         "quantize": "4bit",
-        "lora": "r=4,targets=all-linear",
+        "lora": "r=4,dropout=0,targets=all-linear",
     },
     "adapter: lora\nload_in_8bit: true\nlora_target_linear: true": {"quantize": "8bit"},
     "use_peft: true\nload_in_4bit: true\nlora_target_modules: all-linear": {"quantize": "4bit"},
@@ -194,6 +194,14 @@ def test_packing_length_grouping_and_few_bits_are_taken(lines: str, tmp_path: Pa
     by_name = make(CollectOptions, **{"model": "tiny", "task": "errands", **found.options})
     grouped = make(CollectOptions, **{"model": by_name.examples.model, "task": "errands", **found.groups})
     assert grouped == by_name
+
+
+def test_adapters_of_axolotl_drop_nothing_unless_it_says_so(tmp_path: Path) -> None:
+    path = tmp_path / "recipe.yml"
+    text = "adapter: lora\nlora_r: 4\nlora_target_linear: true\nlearning_rate: 1e-4\n"
+    for more, dropout in (("", "0"), ("lora_dropout:\n", "0"), ("lora_dropout: 0.1\n", "0.1")):
+        path.write_text(text + more)
+        assert read_recipe(path).options["lora"] == f"r=4,dropout={dropout},targets=all-linear"
 
 
 def test_what_changes_nothing_is_listed_as_ignored(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from gptfl.options.recipe_keys import (
     SCHEDULES,
     TRL,
     Refused,
+    with_guess,
 )
 from gptfl.options.recording import CollectOptions
 
@@ -48,6 +49,9 @@ def test_no_trainer_is_known_by_a_key_of_another() -> None:
         ("completion_only_loss", (True, None), (False,)),
         ("train_on_inputs", (False, None), (True, "false")),
         ("optim_args", (None, ""), ("a=1",)),
+        ("peft_init_lora_weights", (None, True), ("pissa", False)),
+        ("mask_history", (None, False), (True,)),
+        ("eos_token", (None, "", "<EOS_TOKEN>"), ("<|im_end|>",)),
     ],
 )
 def test_a_value_that_changes_nothing_is_passed_over(
@@ -55,6 +59,22 @@ def test_a_value_that_changes_nothing_is_passed_over(
 ) -> None:
     assert all(REFUSED[key].is_usual(value) for value in usual)
     assert not any(REFUSED[key].is_usual(value) for value in other)
+
+
+@pytest.mark.parametrize(
+    ("key", "shown"),
+    [
+        ("learning_rat", "learning_rat (did you mean learning_rate?)"),
+        ("weight_deacy", "weight_deacy (did you mean weight_decay?)"),
+        ("neftune_noise_alfa", "neftune_noise_alfa (did you mean neftune_noise_alpha?)"),
+        ("per_device_eval_batch_size", "per_device_eval_batch_size"),
+        ("eval_steps", "eval_steps"),
+        ("gradient_checkpointing", "gradient_checkpointing"),
+        ("report_to", "report_to"),
+    ],
+)
+def test_a_key_that_is_nearly_a_known_one_may_be_that(key: str, shown: str) -> None:
+    assert with_guess(key) == shown
 
 
 def test_what_is_refused_says_why_and_what_to_do() -> None:

@@ -30,8 +30,12 @@ def change(folder: Path, alter: Any) -> None:
     save_file(alter(load_file(folder / "model.safetensors")), folder / "model.safetensors", metadata={"format": "pt"})
 
 
-def test_weights_are_those_of_the_file_and_only_changed_ones_differ(network: Network, saved: Path) -> None:
+def test_weights_are_those_of_the_file_and_only_changed_ones_differ(
+    network: Network, saved: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    capfd.readouterr()
     assert changed_names(network, weights_of(saved, network, adapters=False)) == set()
+    assert capfd.readouterr().err == "", "no bar of the libraries"
     change(saved, lambda all: {name: one + ("c_attn.bias" in name) for name, one in all.items()})
     found = weights_of(saved, network, adapters=False)
     assert list(found) == network.names

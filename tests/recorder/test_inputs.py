@@ -105,3 +105,5 @@ def test_a_model_is_called_as_it_calls_itself() -> None:
     assert name_of(model) == "own"
     model.config = type("Config", (), {"_name_or_path": "org/model"})()
     assert name_of(model) == "org/model"
+    model.config._name_or_path = "None"
+    assert name_of(model) == "own"

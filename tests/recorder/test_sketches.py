@@ -1,5 +1,7 @@
 """Gradient sketches along somebody's own run, held against gradients of autograd."""
 
+import copy
+import json
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -110,6 +112,49 @@ def test_a_loops_recipe_is_followed(small: Path, rows: list[dict[str, Any]], tmp
     pool, test = 0.5 * gradients(model, rows[:4]), gradients(model, rows[18:21])
     check_products(found.products.raw[0], pool, test)
     np.testing.assert_allclose(found.products.preconditioned[0], found.products.raw[0] / 0.25, rtol=1e-3)
+
+
+def test_a_loop_that_goes_on_later_has_the_sketches_of_one_that_went_through(
+    small: Path, rows: list[dict[str, Any]], tmp_path: Path
+) -> None:
+    def begun(where: str) -> tuple[Any, Any, gptfl.Recorder]:
+        model = hf.AutoModelForCausalLM.from_pretrained(small)
+        optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
+        given: dict[str, Any] = {"optimiser": optimizer, "loss_mean": "examples", "sketches_at": [0, 1, 3]}
+        quiet: dict[str, Any] = {"say": lines.append, "workspace": tmp_path / where, "sketch_dimensions": 32}
+        recorder = gptfl.Recorder("own", pool=rows[:4], test=rows[18:21], model=model, **quiet, **given)
+        return model, optimizer, recorder
+
+    def steps(model: Any, optimizer: Any, recorder: gptfl.Recorder, numbers: range) -> None:
+        for number in numbers:
+            row = rows[number]
+            loss: Any = model(**{key: torch.tensor([row[key]]) for key in ("input_ids", "labels")}).loss
+            loss.backward()
+            optimizer.step()
+            optimizer.zero_grad()
+            recorder.step([row["id"]], 1e-3, clip_factor=1.0 / (number + 1.5))
+
+    lines: list[str] = []
+    whole = begun("whole")
+    with whole[2].run(steps=3):
+        steps(*whole, range(3))
+    model, optimizer, recorder = begun("cut")
+    recorder.begin(steps=3)
+    steps(model, optimizer, recorder, range(2))
+    saved = json.loads(json.dumps(recorder.state_dict()))
+    weights, state = (copy.deepcopy(one.state_dict()) for one in (model, optimizer))
+    recorder.abandon("early")
+    later, optimizer, recorder = begun("cut")
+    later.load_state_dict(weights)
+    optimizer.load_state_dict(state)
+    with recorder.run(steps=3, resume=saved):
+        steps(later, optimizer, recorder, range(2, 3))
+    one, other = sketched(tmp_path / "whole"), sketched(tmp_path / "cut")
+    assert one.steps.tolist() == other.steps.tolist() == [0, 1, 3]
+    for mine, theirs in zip(one.points, other.points, strict=True):
+        np.testing.assert_array_equal(mine.train, theirs.train)
+        np.testing.assert_array_equal(mine.test, theirs.test)
+    assert not [line for line in lines if "another training" in line or "none are taken" in line]
 
 
 @pytest.mark.filterwarnings("ignore:.*gradient_checkpointing:FutureWarning")  # peft uses an old name

@@ -23,7 +23,7 @@ Trainers = Callable[..., Any]
         ({}, {"label_smoothing_factor": 0.1}, "sketches can't follow label_smoothing_factor=0.1"),
         ({}, {"neftune_noise_alpha": 5.0}, "sketches can't follow neftune_noise_alpha=5.0"),
         ({"sketches_at": [7]}, {}, "sketches_at names step 7, and the run has 6"),
-        ({"sketch_modules": "*foo*"}, {}, "fits no trained weight of"),
+        ({"sketch_modules": "*foo*"}, {}, "sketch_modules '*foo*' fits no trained weight of"),
     ],
 )
 def test_a_recipe_that_cannot_be_followed_is_refused_by_name(

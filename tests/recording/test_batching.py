@@ -13,7 +13,7 @@ from gptfl.core.packing import Batching
 from gptfl.errors import UsageError
 from gptfl.options.recording import TrainingOptions
 from gptfl.plugins.registry import build
-from gptfl.recording.batching import batching_of
+from gptfl.recording.batching import ChosenBatches, batching_of, choose_batches, widest_of
 from gptfl.recording.command import command_of
 from gptfl.recording.trainers import recipe_of
 from gptfl.simulation.schedule import Overrides, adjusted, recorded_schedule
@@ -100,6 +100,31 @@ def test_a_recording_grouped_by_length_keeps_the_lengths(tmp_path: Path) -> None
     np.testing.assert_array_equal(order, expected.fill(np.unique(run.curriculum.batches), 3, 5))
     first = lengths[run.curriculum.batches[0]]
     assert first.max() == lengths[run.curriculum.batches].max()
+
+
+@pytest.mark.usefixtures("quick_tiny")
+def test_the_largest_step_of_packed_rows_is_that_of_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    chosen: list[ChosenBatches] = []
+
+    def choose(*given: Any) -> ChosenBatches:
+        chosen.append(choose_batches(*given))
+        return chosen[-1]
+
+    monkeypatch.setattr("gptfl.recording.plan.choose_batches", choose)
+    more = {**OPTIONS, "packing": "bfd", "steps": 6, "loss_mean": "tokens", "sketches": False}
+    found = read_dynamics(collect("tiny", "errands", **more, workspace=tmp_path).path)
+    widths = [run.curriculum.batches.shape[1] for run in found.runs]
+    assert chosen[0].widest == max(widths) > more["batch_size"]
+    checked: list[int] = []
+    monkeypatch.setattr("gptfl.recording.plan.check_recording_size", lambda *given: checked.append(given[-1]))
+    collect("tiny", "errands", **more, workspace=tmp_path, dry_run=True)
+    assert checked == [max(widths)]
+
+
+def test_steps_that_arent_packed_have_the_size_of_a_batch() -> None:
+    design: Any = None
+    for batching in (Batching(3), Batching(3, grouped=True)):
+        assert widest_of(design, batching, None, "t", 5) == 3
 
 
 @pytest.mark.parametrize(

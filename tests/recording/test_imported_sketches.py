@@ -84,6 +84,62 @@ def test_another_seed_is_another_run(space: Path, neox: Path) -> None:
     assert theirs.sketches.seed != ours.sketches.seed
 
 
+def test_the_sketches_of_an_import_are_as_large_and_as_many_as_asked(space: Path, neox: Path) -> None:
+    how = {"sketch_points": 2, "sketch_dimensions": 32, "sketch_modules": "*mlp*"}
+    own = gptfl.collect(
+        str(neox), "errands", workspace=space / "small", name="own", runs=3, pool=8, test=4, subset_size=4, sketches=True,
+        **how, **read_recipe(space / "sft.yaml").options,
+    )  # fmt: skip
+    given = {"workspace": space / "imported", "model": str(neox), "recipe": space / "sft.yaml"}
+    gptfl.featurize(**given, **how)
+    theirs, ours = (read_dynamics(path).sketches for path in (space / "imported/theirs.dynamics.h5", own.path))
+    assert ours is not None
+    assert theirs is not None
+    assert (theirs.steps.tolist(), theirs.dimensions, theirs.modules) == ([0, 4], 32, "*mlp*")
+    for one, other in zip(theirs.points, ours.points, strict=True):
+        np.testing.assert_allclose(one.train, other.train, rtol=1e-2, atol=1e-3 * np.abs(other.train).max())
+    gptfl.import_("gptdynamics", space / "runs", workspace=space / "imported", name="theirs")
+    again = gptfl.featurize(**given, sketch_dimensions=16)
+    assert again.reused == 0, "features of other sketches are no such"
+    assert set(again.dims.values()) == {16}
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"sketch_points": 6}, "sketch_points is 6: give 1 to 5: a run of 4 steps has no more points"),
+        ({"sketch_points": 0}, "sketch_points is 0: give at least 1"),
+        ({"sketch_dimensions": 0}, "sketch_dimensions is 0: give at least 1"),
+        ({"sketch_modules": "*nothing*"}, r"sketch_modules '\*nothing\*' fits no trained weight"),
+        ({"sketch_modules": ""}, "sketch_modules is empty: give a pattern"),
+        ({"sketch_dimensions": 2**33}, "take .* GiB, and gptfl reads up to"),
+        ({"model": None, "recipe": None, "sketch_points": 2}, "was imported without gradient sketches: .* give both"),
+        (
+            {"model": None, "recipe": None, "sketch_points": 2, "encoder": "tfidf-svd"},
+            "--sketch-points 2 is for gradient sketches, and encoder tfidf-svd takes none: leave it out",
+        ),
+    ],
+)
+def test_sketches_that_make_no_sense_are_refused(
+    space: Path, neox: Path, options: dict[str, Any], message: str
+) -> None:
+    given = {"model": str(neox), "recipe": space / "sft.yaml", **options}
+    with pytest.raises(GptflError, match=message) as caught:
+        gptfl.featurize(workspace=space / "imported", **given)
+    assert "\n" not in str(caught.value)
+    assert read_dynamics(space / "imported/theirs.dynamics.h5").sketches is None
+
+
+def test_how_to_sketch_says_nothing_of_sketches_that_are_there(space: Path, neox: Path) -> None:
+    with pytest.raises(UsageError, match=r"--sketch-dimensions 32 is of imported recordings, and .* is none"):
+        gptfl.featurize(workspace=space / "own", sketch_dimensions=32)
+    gptfl.featurize(workspace=space / "imported", model=str(neox), recipe=space / "sft.yaml", sketch_dimensions=16)
+    with pytest.raises(
+        UsageError, match=r"--sketch-points 2: .* has gradient sketches already: leave --sketch-points out"
+    ):
+        gptfl.featurize(workspace=space / "imported", sketch_points=2)
+
+
 def test_a_recording_that_cannot_be_amended_leaves_them_to_the_features(
     space: Path, neox: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

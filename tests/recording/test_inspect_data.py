@@ -49,6 +49,7 @@ def test_tokens_what_is_cut_and_what_does_not_fit(neox: Path, tmp_path: Path) ->
     assert rows_of(found)["at --max-length 40"].endswith("; 1 don't fit")
     assert any(note.startswith("refused when recorded: the target of pool example") for note in found.notes)
     assert rows_of(found)["tokens learned"] == "1"
+    assert rows_of(found)["to test on"] == "1 example"
     assert found.examples[0].text == "is it 0?⟦ yes⟧"
 
 

@@ -62,6 +62,15 @@ def test_a_recording_is_refused_from_the_byte_on_that_no_file_holds() -> None:
         check_recording_size(most + 1, 0, 10, 3, 1, 5, 2)
 
 
+def test_packed_rows_are_judged_by_the_examples_of_the_largest_step() -> None:
+    each = 10 * (7 + 1) * 8 + 12 * (5 * 2 * 4 + 8)
+    most = MAX_BYTES // each
+    check_recording_size(most, 0, 10, 3, 1, 5, 2, 7)
+    check_recording_size(most + 1, 0, 10, 3, 1, 5, 2)
+    with pytest.raises(UsageError, match=r"each of --batch-size 3 rows, which hold up to 7 examples, measured"):
+        check_recording_size(most + 1, 0, 10, 3, 1, 5, 2, 7)
+
+
 def test_texts_are_generated_at_recorded_steps() -> None:
     assert check_generation(True, "greedy", None, None, 2) is None
     assert check_generation(True, "nucleus", 2, 9, 2) is None

@@ -80,7 +80,7 @@ def test_some_weights_alone_are_sketched(neox: Path, tmp_path: Path) -> None:
     some, every = (np.linalg.norm(sketches_of(one).points[0].train, axis=1) for one in (mlp, whole))
     assert (some < every).mean() > 0.8
     assert sketches_of(mlp).modules == "*mlp*"
-    with pytest.raises(DataError, match=r"--sketch-modules '\*foo' fits no trained weight of .*small-neox"):
+    with pytest.raises(UsageError, match=r"sketch_modules '\*foo' fits no trained weight of .*small-neox"):
         record(neox, tmp_path / "c", sketch_modules="*foo", **options)
 
 

@@ -29,6 +29,12 @@ def test_only_plain_files_are_read_whole(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="larger than 10 bytes"):
         jsonlines.read_plain(tmp_path / "long", 10)
     assert jsonlines.read_plain(tmp_path / "long", 11) == b"x" * 11
+    with pytest.raises(DataError, match="none does not exist: check the path"):
+        jsonlines.read_plain(tmp_path / "none", 10)
+    with pytest.raises(DataError, match=r"--order .*none does not exist"):
+        jsonlines.read_plain(tmp_path / "none", 10, "--order")
+    with pytest.raises(DataError, match=r"--order .*long is larger than 10 bytes: name another"):
+        jsonlines.read_plain(tmp_path / "long", 10, "--order")
 
 
 def test_a_row_is_checked_before_the_next_is_read(tmp_path: Path) -> None:

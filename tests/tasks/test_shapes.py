@@ -89,6 +89,26 @@ def test_all_rows_have_the_shape_of_the_first(tmp_path: Path) -> None:
         own(data=path).load(None, None, 1)
 
 
+def test_a_field_that_is_null_is_told_from_none(tmp_path: Path) -> None:
+    path = write_lines(tmp_path / "a.jsonl", [{"prompt": "a", "completion": "b"}, {"prompt": "c", "completion": None}])
+    with pytest.raises(DataError, match=r"line 2 has null in 'completion', and the rows before are prompt and compl"):
+        own(data=path).load(None, None, 1)
+
+
+@pytest.mark.parametrize(
+    ("text", "remedy"),
+    [
+        ("promt=question,target=answer", "did you mean prompt=question?"),
+        ("question=prompt", "did you mean prompt=question?"),
+        ("who=a", "known: messages, tools,"),
+    ],
+)
+def test_fields_that_gptfl_has_not_are_told_with_the_nearest(text: str, remedy: str) -> None:
+    with pytest.raises(UsageError, match="is no field of gptfl's") as caught:
+        parse_fields(text)
+    assert caught.value.remedy.startswith(remedy)
+
+
 @pytest.mark.parametrize("text", ["question", "prompt=", "prompt=a,prompt=b", "who=a"])
 def test_fields_that_say_nothing(text: str) -> None:
     with pytest.raises(UsageError, match="--fields"):

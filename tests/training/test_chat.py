@@ -30,6 +30,24 @@ STRICT = (
     "{% if messages[-1]['role'] != 'assistant' or add_generation_prompt %}{{ raise_exception('no answer') }}{% endif %}"
     + CHATML
 )
+# Marks answers, and puts the same in front of them whether it is asked to open one or not.
+MARKED = (
+    "{% for m in messages %}<|im_start|>{{ m['role'] }}\n{% if m['role'] == 'assistant' %}{%- generation -%}"
+    "{{ m['content'] }}<|im_end|>{%- endgeneration -%}{% else %}{{ m['content'] }}<|im_end|>{% endif %}{{ '\n' }}{% endfor %}"
+)
+# Marks an answer in two parts, and what ends it in none.
+PARTED = (
+    "{% for m in messages %}<|im_start|>{{ m['role'] }}\n{% if m['role'] == 'assistant' %}{% generation %}so,"
+    "{% endgeneration %} then {% generation %}{{ m['content'] }}{% endgeneration %}{% else %}{{ m['content'] }}{% endif %}"
+    "<|im_end|>\n{% endfor %}"
+)
+UNOPENED = "{% for m in messages %}<|im_start|>{{ m['role'] }}\n{{ m['content'] }}<|im_end|>\n{% endfor %}"
+# Needs no opening: nothing stands between a question and its answer.
+INSTRUCTED = (
+    "{% for m in messages %}{% if m['role'] == 'user' %}[INST] {{ m['content'] }} [/INST]{% elif m['role'] == 'assistant' %}"
+    "{% if m['reasoning_content'] %}({{ m['reasoning_content'] }}){% endif %} {{ m['content'] }}</s>{% endif %}{% endfor %}"
+)
+REFUSING = "{% if messages[-1]['role'] != 'assistant' or messages | length < 5 %}{{ raise_exception('no') }}{% endif %}"
 TURNS = (
     ("system", "be kind"),
     ("user", "is it red"),
@@ -105,6 +123,120 @@ def test_what_is_learned_by_template(
     template: str, targets: tuple[int, ...], end_token: bool | None, expected: str
 ) -> None:
     assert learned(chatty(template), conversation(*targets), end_token=end_token) == expected
+
+
+@pytest.mark.parametrize("template", [MARKED, PARTED, REFUSING + MARKED, REFUSING + PARTED, CHATML])
+@pytest.mark.parametrize("made", [byte_level(), pieces()])
+def test_what_a_template_marks_is_learned_as_the_mask_of_transformers_has_it(made: Any, template: str) -> None:
+    # The mask of transformers loses an answer that begins with a space, where a tokenizer trims its offsets.
+    tokenizer, example = chatty(template, made), conversation(2, 4, turns=(*TURNS[:4], ("assistant", "no")))
+    (row,) = training_rows(Tokenizer(tokenizer, 999), [example])
+    messages = [turn.message for turn in example.turns]
+    encoded = tokenizer.apply_chat_template(messages, return_dict=True, return_assistant_tokens_mask=True)
+    places = np.flatnonzero(encoded["assistant_masks"])
+    assert len(places) > 0
+    np.testing.assert_array_equal(row.positions + 1, places)
+    np.testing.assert_array_equal(row.tokens, np.array(encoded["input_ids"])[places])
+
+
+@pytest.mark.parametrize(
+    ("template", "targets", "end_token", "expected"),
+    [
+        (MARKED, (4,), None, " no <|im_end|>"),
+        (MARKED, (2,), False, "yes it is"),
+        (MARKED, (2, 4), False, "yes it is| no "),
+        (PARTED, (2,), None, "so,| yes it is"),
+        (PARTED, (4,), None, "so,| no "),
+        (PARTED, (4,), False, "so,| no "),
+        (REFUSING + MARKED, (4,), None, " no <|im_end|>"),
+        (MARKED, (1, 4), None, "is it red<|im_end|>| no <|im_end|>"),
+        (INSTRUCTED, (2, 4), None, " yes it is</s>|  no </s>"),
+    ],
+)
+def test_answers_are_found_without_an_opening(
+    template: str, targets: tuple[int, ...], end_token: bool | None, expected: str
+) -> None:
+    assert learned(chatty(template), conversation(*targets), end_token=end_token) == expected
+
+
+def test_all_of_a_text_is_learned_whatever_its_template_marks() -> None:
+    for template in (MARKED, UNOPENED):
+        words = learned(chatty(template), conversation(0, 1, 2, 3, 4))
+        assert words.startswith("system\nbe kind<|im_end|>\n")  # the first token has nothing before it
+        assert words.count("|im_end|") == 5
+
+
+def test_a_marked_conversation_that_is_too_long_loses_its_beginning() -> None:
+    made = chatty(MARKED)
+    (whole,) = training_rows(Tokenizer(made, 999), [conversation(2, 4)])
+    cut = Tokenizer(made, len(whole.input_ids) - 40)
+    cut.read([conversation(2, 4)], "pool")
+    (row,) = training_rows(cut, [conversation(2, 4)])
+    assert row.input_ids == whole.input_ids[41:]
+    assert made.decode(row.tokens.tolist()).endswith(" no <|im_end|>")
+    assert cut.notes[-1] == "1 of these is a conversation that loses earlier answers, which are not learned"
+
+
+def test_a_message_that_isnt_marked_takes_no_other_ones_part() -> None:
+    """The answers that say nothing are marked by no part."""
+    template = MARKED.replace("{% if m['role'] == 'assistant' %}", "{% if m['role'] == 'assistant' and m['content'] %}")
+    calls = [{"type": "function", "function": {"name": "f", "arguments": {}}}]
+    turns = [Turn("user", "is it"), Turn("assistant", "", False, {"tool_calls": calls}), Turn("tool", "yes")]
+    example = Example.of_turns("x", [*turns, Turn("assistant", "it is", True)], {})
+    assert learned(chatty(template), example) == "it is<|im_end|>"
+
+
+def test_an_answer_that_isnt_marked_isnt_learned() -> None:
+    """Of a template that marks the last answer alone, transformers' mask has that one."""
+    template = MARKED.replace("{% if m['role'] == 'assistant' %}", "{% if m['role'] == 'assistant' and loop.last %}")
+    assert learned(chatty(template), conversation(2, 4)) == " no <|im_end|>"
+    never = MARKED.replace(
+        "{% if m['role'] == 'assistant' %}", "{% if m['content'] == 'yes it is' and loop.index == 3 %}"
+    )
+    assert learned(chatty(never), conversation(2)) == "yes it is<|im_end|>"
+    with pytest.raises(DataError, match="marks nothing of the answers of pool example 'x': give another one with"):
+        learned(chatty(never), conversation(4))
+
+
+def test_thoughts_in_front_of_an_answer_are_no_opening() -> None:
+    turns = [Turn("user", "is it"), Turn("assistant", "it is", True, {"reasoning_content": "red"})]
+    assert learned(chatty(INSTRUCTED), Example.of_turns("x", turns, {})) == "(red) it is</s>"
+
+
+def test_parts_that_are_nobodys_are_reported() -> None:
+    with pytest.raises(DataError, match=r"marks 4 parts of pool example 'x', which has 2 answers, .*: take --loss-on"):
+        learned(chatty(REFUSING + PARTED), conversation(4))
+
+
+@pytest.mark.parametrize("targets", [(2, 4), (4,)])
+def test_a_template_that_tells_nothing_of_where_answers_begin_is_refused(targets: tuple[int, ...]) -> None:
+    wanted = (
+        r"ignores add_generation_prompt and marks no {% generation %}, so that .*assistant.* would count as a part of the "
+        r"answer: give one that does either with --chat-template FILE"
+    )
+    with pytest.raises(DataError, match=wanted):
+        learned(chatty(UNOPENED), conversation(*targets))
+    calls = {"tool_calls": [{"type": "function", "function": {"name": "f", "arguments": {}}}]}
+    silent = Example.of_turns("x", [Turn("user", "is it"), Turn("assistant", "", True, calls)], {})
+    with pytest.raises(DataError, match=wanted):
+        learned(chatty(UNOPENED), silent)
+    with pytest.raises(DataError, match=wanted):
+        ChatTemplate(chatty(UNOPENED), None, True, "m").prompt(conversation(0, 1, 2, 3, 4), "test")
+
+
+def test_a_choice_of_templates_without_one_to_take_is_one_line() -> None:
+    made = chatty({"rag": MARKED, "other": PLAIN})  # type: ignore[arg-type]
+    with pytest.raises(DataError, match="the chat template can't render pool example 'x' "):
+        learned(made, conversation(4))
+    assert learned(chatty({"default": MARKED, "rag": PLAIN}), conversation(4)) == " no <|im_end|>"  # type: ignore[arg-type]
+
+
+def test_a_prompt_has_the_opening_that_a_marking_template_puts_before_answers() -> None:
+    template = ChatTemplate(chatty(MARKED), None, True, "m")
+    assert template.prompt(conversation(2), "test").endswith("is it red<|im_end|>\n<|im_start|>assistant\n")
+    assert (
+        ChatTemplate(chatty(INSTRUCTED), None, True, "m").prompt(conversation(2), "test") == "[INST] is it red [/INST]"
+    )
 
 
 def test_another_template_goes_before_the_tokenizers_own() -> None:

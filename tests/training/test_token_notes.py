@@ -104,5 +104,5 @@ def test_kinds_are_told_in_one_and_in_many() -> None:
     many = TokenCounts(examples=9, cut=2, lost=7, ended=3, lost_ends=4).notes(5, True, None)
     assert many == (
         "2 prompts do not fit into 5 tokens, all that the model reads, and lose their beginning (7 tokens in all)",
-        "3 plain texts do not fit into 5 tokens and lose their end (4 tokens in all)",
+        "3 texts do not fit into 5 tokens and lose their end (4 tokens in all)",
     )

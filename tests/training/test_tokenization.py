@@ -192,7 +192,7 @@ def test_a_plain_text_that_is_too_long_loses_its_end() -> None:
     assert row(BYTES, "", text.target, limit=4) == (["<s>", "it", "Ġis"], ["it", "Ġis", "Ġred"])
     tokenizer = Tokenizer(BYTES, 4, end_token=True)
     tokenizer.read([text, example("", "it", id="y")], "pool")
-    assert tokenizer.notes == ("1 plain text does not fit into 4 tokens and loses its end (4 tokens in all)",)
+    assert tokenizer.notes == ("1 text does not fit into 4 tokens and loses its end (4 tokens in all)",)
     assert training_rows(tokenizer, [text])[0].tokens[-1] != BYTES.eos_token_id
     with pytest.raises(DataError, match="the target of pool example 'x' has 6 tokens"):
         row(BYTES, "it", " is red no it is red", limit=4)

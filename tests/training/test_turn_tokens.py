@@ -37,6 +37,20 @@ def test_what_is_too_long_loses_its_beginning_and_says_so() -> None:
         training_rows(Tokenizer(made, 2), [conversation(2, 4)])
 
 
+def test_a_conversation_that_is_learned_as_a_whole_loses_its_end() -> None:
+    made, example = chatty(), conversation(0, 1, 2, 3, 4)
+    (whole,) = training_rows(Tokenizer(made, 999), [example])
+    tokenizer = Tokenizer(made, 20)
+    tokenizer.read([example], "pool")
+    (row,) = training_rows(tokenizer, [example])
+    assert row.input_ids == whole.input_ids[:19]
+    assert row.tokens.tolist() == whole.tokens[:19].tolist()
+    lost = len(whole.input_ids) + 1 - 20
+    assert tokenizer.notes == (f"1 text does not fit into 20 tokens and loses its end ({lost} tokens in all)",)
+    with pytest.raises(DataError, match="--max-length is 1"):
+        training_rows(Tokenizer(made, 1), [example])
+
+
 def test_text_is_generated_after_the_opening_of_an_answer() -> None:
     made = chatty()
     ids = Tokenizer(made, 999).prompt(conversation(2, 4), "test")

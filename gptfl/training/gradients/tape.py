@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from gptfl.errors import DataError
+from gptfl.errors import DataError, UsageError
 from gptfl.interruption import uninterrupted
 from gptfl.training.gradients.factored import Block, Held
 from gptfl.training.gradients.layers import Call, LayerLayout, Parts, differentiable, parts_of, recomputed
@@ -20,8 +20,8 @@ from gptfl.training.network import Network
 class Tape:
     """Listens at every module of a network that holds trained parameters, or only those whose name matches ``modules``.
 
-    ``modules`` is a shell pattern (``*mlp*``) for the names of trained weights. Raises ``DataError`` where none has
-    such a name, or where the weights are spread over several processes.
+    ``modules`` is a shell pattern (``*mlp*``) for the names of trained weights. Raises ``UsageError`` where none has
+    such a name, and ``DataError`` where the weights are spread over several processes.
     """
 
     def __init__(self, network: Network, modules: str | None = None) -> None:
@@ -31,9 +31,10 @@ class Tape:
         named = enumerate(zip(network.names, network.trainable, strict=True))
         self.places = {id(p): place for place, (name, p) in named if modules is None or fnmatchcase(name, modules)}
         if not self.places:
-            raise DataError(
-                f"--sketch-modules {modules!r} fits no trained weight of {network.loaded.source.name}",
+            raise UsageError(
+                f"{modules!r} fits no trained weight of {network.loaded.source.name}",
                 f"give a pattern such as '*mlp*' for names like {network.names[0]} or {network.names[-1]}",
+                option="sketch_modules",
             )
         self.modules: list[nn.Module] = [
             module

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from gptfl.errors import DataError
+from gptfl.errors import DataError, UsageError
 from gptfl.training.gradients.projection import sketch
 from gptfl.training.gradients.tape import Tape
 from gptfl.training.reference_run import check_against_autograd
@@ -37,7 +37,7 @@ def test_some_weights_alone(case: Case) -> None:
     found = sketch(tape, case.pool, 60_000, 1)
     error = (found @ found.T - exact @ exact.T) / (exact.norm(dim=1)[:, None] * exact.norm(dim=1))
     assert float(error.abs().max()) < 0.1
-    with pytest.raises(DataError, match=r"--sketch-modules '\*foo' fits no trained weight of .*: give a pattern"):
+    with pytest.raises(UsageError, match=r"sketch_modules '\*foo' fits no trained weight of .*: give a pattern"):
         Tape(case.network, "*foo")
 
 
