@@ -75,8 +75,8 @@ class DesignOptions:
     )
     few_runs: bool = option(
         False,
-        "Record what the estimator exposure-gp needs and no more: 6 runs of the contrast design, and --sketches. "
-        "--runs and --design go before.",
+        "Record what the estimator exposure-gp needs and no more: 6 runs of the contrast design, each on half of the pool, "
+        "and --sketches. --runs, --design and --subset-size go before.",
     )
     design: str | None = option(
         None,
@@ -142,7 +142,8 @@ class DesignOptions:
     subset_size: int | None = option(
         None,
         "Examples of each run.",
-        shown="uniform: 64 % of the pool; groups: half of it; else 32, or a sixth of a smaller pool",
+        shown="uniform: 64 % of the pool; groups, and with --few-runs contrast and balanced, half of it; else 32, or a "
+        "sixth of a smaller pool",
         bound=at_least(1),
     )
     record_every: int = option(1, "Measure at every N-th step.", bound=at_least(1))

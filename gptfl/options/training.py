@@ -34,7 +34,12 @@ class TrainingOptions:
     group_by_length: bool = option(
         False, "Make batches of examples of about one length, as trainers' group_by_length does."
     )
-    epochs: float | None = option(None, "Passes over the data.", shown="uniform: 3; else 6", bound=POSITIVE)
+    epochs: float | None = option(
+        None,
+        "Passes over the data.",
+        shown="3; leave-out, repeat, contrast and balanced on less than half of the pool: 6",
+        bound=POSITIVE,
+    )
     epochs_of: str | None = option(
         None,
         "Of what --epochs are passes: of the pool (a run has as many steps as a training on all of it) or its subset.",

@@ -16,6 +16,7 @@ from gptfl.core.packing import Batching
 from gptfl.designs.dealing import draw_evenly
 from gptfl.designs.draws import (
     BALANCED,
+    CONTRAST,
     DESIGNS,
     GROUPS,
     LEAVE_OUT,
@@ -37,6 +38,9 @@ from gptfl.tasks.label_noise import flipped_of
 PAPER_SHARE = 128 / 200
 """The paper's subsets hold 128 of the 200 examples of the pool."""
 PAPER_EPOCHS, CONTRAST_EPOCHS = 3.0, 6.0
+"""Passes over a subset unless given: of a part of the pool that is worth the name, and of a few examples."""
+HALF = 0.5
+"""From so much of the pool on, a subset has as many passes as one of the paper's."""
 GROUP_SHARE = 0.5
 """The runs of the design of groups have so much of the pool unless given."""
 SMALL_SHARE = 0.05
@@ -286,6 +290,11 @@ def choose_design(
     return design(subset=subset_size, swapped=leave_out_size)
 
 
+def half_of(pool: int, reserve: int) -> int:
+    """Half of the examples that aren't reserved, rounded down, at least one."""
+    return max(1, int(HALF * (pool - max(0, reserve))))
+
+
 def choose_steps(
     design: Design, steps: int | None, epochs: float | None, batch_size: int, rows: int | None = None
 ) -> int:
@@ -302,7 +311,8 @@ def choose_steps(
     """
     rows = design.subset if rows is None else rows
     if epochs is None:
-        usual = PAPER_EPOCHS if design.name in (UNIFORM, LEAVE_SMALL, GROUPS) else CONTRAST_EPOCHS
+        large = design.name in (CONTRAST, BALANCED) and design.subset >= half_of(design.pool, design.reserve)
+        usual = PAPER_EPOCHS if large or design.name in (UNIFORM, LEAVE_SMALL, GROUPS) else CONTRAST_EPOCHS
         return count_steps(rows, batch_size, usual) if steps is None else steps
     if steps is not None:
         raise UsageError("--epochs and --steps both say how long to train", "give one of them")

@@ -9,7 +9,7 @@ from gptfl.core.curriculum import check_seed, recorded_steps
 from gptfl.core.packing import Batching
 from gptfl.core.recording_settings import SETTINGS
 from gptfl.core.schedules import check_warmup
-from gptfl.designs.draws import CONTRAST, UNIFORM
+from gptfl.designs.draws import BALANCED, CONTRAST, UNIFORM
 from gptfl.options.base import check, check_one
 from gptfl.options.recording import CollectOptions, TrainingOptions
 from gptfl.plugins.guards import make_executor, make_metric, workers_of
@@ -17,7 +17,7 @@ from gptfl.plugins.interfaces import Executor, Metric
 from gptfl.plugins.registry import Registry
 from gptfl.plugins.settings import utf8
 from gptfl.recording.batching import choose_batches
-from gptfl.recording.design import Design, choose_design
+from gptfl.recording.design import Design, choose_design, half_of
 from gptfl.recording.gradient_request import Request, check_size, read_request
 from gptfl.recording.plan_checks import check_generation, check_name, check_recording_size, check_together
 from gptfl.recording.recipe import check_optimiser, check_quantised, recipe_settings
@@ -42,10 +42,12 @@ class Preset:
     design: str
     sketching: str | None
     """The option that asks for gradient sketches, if one does."""
+    halves: bool
+    """Whether each run has half of the pool, in the designs that leave it open how many examples a run has."""
 
 
-PAPER = Preset(32, UNIFORM, None)
-FEW_RUNS = Preset(6, CONTRAST, "--few-runs")
+PAPER = Preset(32, UNIFORM, None, halves=False)
+FEW_RUNS = Preset(6, CONTRAST, "--few-runs", halves=True)
 """What the estimator exposure-gp needs and no more."""
 
 
@@ -193,12 +195,16 @@ def reads_text(metrics: Sequence[Metric]) -> bool:
 def _design(options: CollectOptions, preset: Preset, pool: int) -> Design:
     """The design that the options ask for, or else the preset's."""
     design_options = options.design
+    name = preset.design if design_options.design is None else design_options.design
+    subset = design_options.subset_size
+    if subset is None and preset.halves and name in (CONTRAST, BALANCED):
+        subset = half_of(pool, design_options.reserve_pool)
     return choose_design(
-        preset.design if design_options.design is None else design_options.design,
+        name,
         preset.runs if design_options.runs is None else design_options.runs,
         pool,
         options.execution.seed,
-        subset_size=design_options.subset_size,
+        subset_size=subset,
         reserve_pool=design_options.reserve_pool,
         leave_out_size=design_options.leave_out_size,
         repeats=design_options.repeats,

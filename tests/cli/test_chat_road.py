@@ -86,8 +86,8 @@ def test_a_chat_file_leads_to_its_wrong_answers(
         "--record-every", "15", "--sketch-points", "3", "--sketch-dimensions", "512",
     )  # fmt: skip
     assert made.code == 0, made.err
-    # The recipe's own 30 steps, and not two passes over the 20 rows of a run.
-    assert "30 steps of 8, 20 of 120 examples" in made.out
+    # The recipe's own 30 steps, and not two passes over the 60 rows of a run.
+    assert "30 steps of 8, 60 of 120 examples" in made.out
     for words in (("featurize",), ("fit",)):
         assert gptfl(*words).code == 0
     compared = gptfl("compare", "--folds", "2", "--estimator", "exposure-gp", "--no-picture")

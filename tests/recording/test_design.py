@@ -14,6 +14,7 @@ from gptfl.recording.design import (
     choose_design,
     choose_epochs_of,
     choose_steps,
+    half_of,
     make_plans,
     read_name,
 )
@@ -170,6 +171,26 @@ def test_steps_are_epochs_rounded_up_and_only_one_of_the_two_is_given() -> None:
     assert choose_steps(design, None, 1.0, 4) == 3
     with pytest.raises(UsageError, match="--epochs and --steps both say how long to train"):
         choose_steps(design, 5, 1.0, 4)
+
+
+@pytest.mark.parametrize(
+    ("name", "size", "epochs"),
+    [
+        ("contrast", 9, 6),
+        ("contrast", 10, 3),
+        ("balanced", 9, 6),
+        ("balanced", 12, 3),
+        ("uniform", 4, 3),
+        ("repeat", 12, 6),
+    ],
+)
+def test_few_examples_are_passed_over_oftener_than_half_of_the_pool(name: str, size: int, epochs: int) -> None:
+    design = choose(name=name, pool=20, subset_size=size)
+    assert choose_steps(design, None, None, 1) == epochs * size
+
+
+def test_half_of_the_pool_is_of_what_is_not_reserved_and_at_least_one() -> None:
+    assert [half_of(*one) for one in ((20, 0), (21, 0), (21, 5), (1, 0))] == [10, 10, 8, 1]
 
 
 def test_plans_are_the_draws_with_their_batches_and_repeats_come_last() -> None:

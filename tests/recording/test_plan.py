@@ -121,6 +121,25 @@ def test_a_preset_holds_unless_something_is_given(neox: Path, few: bool) -> None
     assert own.design.runs == 9
 
 
+@pytest.mark.parametrize(
+    ("options", "subset"),
+    [
+        ({}, 100),
+        ({"design": "balanced"}, 100),
+        ({"reserve_pool": 41}, 79),
+        ({"subset_size": 32}, 32),
+        ({"design": "uniform"}, 128),
+        ({"design": "leave-out"}, 32),
+        ({"design": "leave-small"}, 200),
+    ],
+)
+def test_few_runs_are_on_half_of_the_pool_each(neox: Path, options: dict[str, Any], subset: int) -> None:
+    examples = DataOptions(model=str(neox), task="errands")
+    made = DesignOptions(few_runs=True, pool=200, **options)
+    plan = plan_recording(CollectOptions(examples=examples, design=made), build([]))
+    assert plan.design.subset == subset
+
+
 def test_text_is_generated_where_any_metric_reads_it() -> None:
     found = build([])
     loss, bleu = make_metric(found, "loss"), make_metric(found, "bleu")
