@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import gptfl
+from gptfl.training.metagradients import metagradients
 
 TOOLS = Path(__file__).parents[1] / "tools"
 
@@ -44,6 +45,7 @@ def recording(neox: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def made(rivals: ModuleType, recording: Path, neox: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder: Path = tmp_path_factory.mktemp("scores")
     names = ["tfidf", "states", "gradients-start", "gradients-end", "less", "trak"]
+    names += ["metagradients", "metagradients-orders"]
     rivals.write_scores(rivals.Recorded(recording, str(neox)), names, folder)
     return folder
 
@@ -52,7 +54,7 @@ def test_every_method_scores_every_pair_by_id_and_says_what_it_took(made: Path, 
     index = json.loads((made / "rivals.json").read_text())["matrices"]
     assert set(index) == {
         *("tfidf", "state-last", "state-mean", "grad-dot-start", "grad-cosine-start"),
-        *("grad-dot-end", "grad-cosine-end", "less", "trak"),
+        *("grad-dot-end", "grad-cosine-end", "less", "trak", "metagradients"),
     }
     opened = gptfl.open_recording(recording)
     for label, entry in index.items():
@@ -86,6 +88,40 @@ def test_products_at_the_start_are_those_of_autograd(
 
     expected = float(gradient(sides[0], 4) @ gradient(sides[1], 1))
     assert np.load(made / "grad-dot-start.npz")["scores"][4, 1] == pytest.approx(expected, rel=1e-3)
+
+
+def test_metagradients_are_shared_out_over_the_step_sizes_at_which_an_example_was_seen(
+    rivals: ModuleType, made: Path, recording: Path, neox: Path
+) -> None:
+    recorded = rivals.Recorded(recording, str(neox))
+    plan = recorded.plan()
+    seen = np.zeros(10)
+    for members, rate in zip(plan.batches, recorded.trainer.recipe.rates(4), strict=True):
+        for place in members:
+            seen[place] += rate / 2
+    assert 0 < (seen > 0).sum() < 10  # eight places of ten: what wasn't seen did nothing
+    found = metagradients(recorded.trainer, plan, recorded.sides[1], [[0], [1], [2]])
+    scores = np.load(made / "metagradients.npz")["scores"]
+    np.testing.assert_allclose(scores * seen[:, None], -found.values, rtol=1e-5)
+    assert not scores[seen == 0].any()
+
+
+def test_metagradients_follow_the_recorded_orders_of_the_whole_pool(
+    rivals: ModuleType, neox: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], recording: Path
+) -> None:
+    along_recorded = importlib.import_module("rivals_metagradients").along_recorded
+    recipe = {"pool": 6, "test": 2, "batch_size": 2, "steps": 3, "lr": 1e-2, "runs": 4}
+    path = gptfl.collect(str(neox), "errands", design="leave-small:0.2", workspace=tmp_path, **recipe).path
+    recorded = rivals.Recorded(Path(path), str(neox))
+    plans, runs = recorded.whole_runs(), recorded.recording.dynamics.runs
+    assert [plan.seed for plan in plans] == [runs[0].seed, runs[1].seed]
+    for plan, run in zip(plans, runs, strict=False):
+        found = metagradients(recorded.trainer, plan, recorded.sides[1], [[0], [1]])
+        np.testing.assert_allclose(found.losses, run.metrics["loss"][-1], rtol=1e-3)
+    matrices = along_recorded(recorded)
+    assert matrices["metagradients-orders"].scores.shape == (6, 2)
+    assert along_recorded(rivals.Recorded(recording, str(neox))) == {}
+    assert "it needs a recording of the design leave-small" in capsys.readouterr().out
 
 
 def test_planted_rows_are_told_by_their_harm(rivals: ModuleType, recording: Path, neox: Path) -> None:

@@ -26,6 +26,7 @@ from typing import Any
 import numpy as np
 from rivals_ekfac import ekfac
 from rivals_gradients import TRAININGS, at_end, at_start, less, trak
+from rivals_metagradients import along_one, along_recorded, along_several
 from rivals_recorded import Matrix, Recorded
 from rivals_similar import bm25, minilm, states, tfidf
 
@@ -64,6 +65,9 @@ METHODS: Mapping[str, Method] = {
     "gradients-end": Method(at_end, trainings=1),
     "less": Method(less, trainings=1),
     "trak": Method(trak, trainings=TRAININGS),
+    "metagradients": Method(along_one),
+    "metagradients-mean": Method(along_several),
+    "metagradients-orders": Method(along_recorded),
     "ekfac": Method(ekfac, "kronfluence", 1),
 }
 

@@ -15,8 +15,10 @@ from gptfl.core import Example, TaskData
 from gptfl.core.curriculum import run_seed
 from gptfl.core.examples import RESERVED
 from gptfl.core.packing import Batching
+from gptfl.designs.draws import LEAVE_SMALL, ORDERS
 from gptfl.errors import DataError
 from gptfl.plugins.guards import make_metric
+from gptfl.plugins.interfaces import Plan
 from gptfl.recording.recording import open_recording, with_texts
 from gptfl.recording.reference_run import REFERENCE
 from gptfl.recording.tokens import check_tokens
@@ -113,6 +115,21 @@ class Recorded:
         ends = [batching.steps(self.open, count) for count in passes]
         return sorted({steps, *(end for end in ends if end <= steps)})
 
+    def plan(self, number: int = 0) -> Plan:
+        """The batches of a training on the whole pool, in an order by ``number`` that no recorded run has."""
+        seed = run_seed(self.settings.seed, REFERENCE + number)
+        return reference_plan(self.open, self._batching, self.settings.steps, seed)
+
+    def whole_runs(self) -> list[Plan]:
+        """The batches and seeds of the recorded runs on the whole pool, which the design ``leave-small`` begins with.
+
+        None for other designs.
+        """
+        if self.settings.design != LEAVE_SMALL:
+            return []
+        runs = [run for run in self.recording.dynamics.runs if run.index < ORDERS]
+        return [Plan(run.index, run.seed, run.role, run.curriculum.batches) for run in runs]
+
     def trained(self, number: int = 0) -> list[Snapshot]:
         """A training on the whole pool by the recording's recipe, at the end of each pass over it; seeded by ``number``.
 
@@ -124,7 +141,7 @@ class Recorded:
 
     def _train(self, number: int) -> Iterator[Snapshot]:
         trainer, steps = self.trainer, self.settings.steps
-        plan = reference_plan(self.open, self._batching, steps, run_seed(self.settings.seed, REFERENCE + number))
+        plan = self.plan(number)
         rates, ends = trainer.recipe.rates(steps), self.epochs()
         torch.manual_seed(plan.seed)
         trainer.network.restore()

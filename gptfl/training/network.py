@@ -53,6 +53,8 @@ class Batch:
         self.tokens = torch.from_numpy(np.concatenate([row.tokens for row in rows])).to(device)
         self.segments = torch.from_numpy(np.concatenate([row.segments for row in rows])).to(device)
         counts = np.array([len(row.tokens) for row in rows])
+        self.counts = torch.from_numpy(counts)
+        """Target tokens of each row, on the CPU."""
         if per_token:
             each = np.full(len(rows), 1.0 / (counts.sum() if of is None else of))
         else:

@@ -209,15 +209,18 @@ class RecordingTrainer:
 
         It may be none, where the batch has fewer examples than there are processes.
         """
-        chosen = [int(i) for i in members if i >= 0]
-        mine = np.array(self.group.share(chosen), dtype=np.int64)
-        if self.recipe.accumulate > 1:  # rows of about one length in a piece: less padding is computed
-            mine = mine[np.argsort([len(self.rows[i].input_ids) for i in mine], kind="stable")]
-        parts = [part.tolist() for part in np.array_split(mine, self.recipe.accumulate)]
-        of = self._counted(chosen)
+        of = self._counted([int(i) for i in members if i >= 0])
+        parts = self.parts(members)
         if self.group.shard:  # all must compute equally often: an empty part becomes one that counts nothing
             return [self._piece(part or [0], of if part else math.inf) for part in parts]
         return [self._piece(part, of) for part in parts if part]
+
+    def parts(self, members: Int[np.ndarray, " batch"]) -> list[list[int]]:
+        """The pool examples of each of these pieces, in the order of its rows; some may be empty."""
+        mine = np.array(self.group.share([int(i) for i in members if i >= 0]), dtype=np.int64)
+        if self.recipe.accumulate > 1:  # rows of about one length in a piece: less padding is computed
+            mine = mine[np.argsort([len(self.rows[i].input_ids) for i in mine], kind="stable")]
+        return [part.tolist() for part in np.array_split(mine, self.recipe.accumulate)]
 
     def _counted(self, members: list[int]) -> int:
         """How many of what the loss is the mean over these examples have."""

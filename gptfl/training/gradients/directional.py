@@ -1,8 +1,6 @@
 """How fast each test example's loss changes along a direction in the space of trained weights."""
 
-import contextlib
-import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -10,13 +8,12 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.autograd import forward_ad
 from torch.func import functional_call
-from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from gptfl.errors import DataError
 from gptfl.interruption import uninterrupted
 from gptfl.training.batching import plan_batches
-from gptfl.training.forward import explained, plain_experts
-from gptfl.training.gradients.sides import Side, measured_exactly
+from gptfl.training.forward import explained
+from gptfl.training.gradients.sides import Side, computed_plainly, measured_exactly
 from gptfl.training.network import Batch, Network
 
 DIRECTIONS = ("gradient", "update")
@@ -82,9 +79,7 @@ class Slopes:
         """
         names = [f"model.{name}" for name in self.network.names]
         found = np.full(self.count, np.nan)
-        # Fused attention has no forward mode; the plain one does.
-        plain = plain_experts(self.network.model)
-        with measured_exactly(self.network), torch.no_grad(), sdpa_kernel(SDPBackend.MATH), plain, _no_advice():
+        with measured_exactly(self.network), torch.no_grad(), computed_plainly(self.network):
             for members, side in list(zip(self.order, self.sides, strict=True))[:batches]:
                 # Some derivatives are Python that autograd calls, which would swallow a Ctrl-C.
                 with uninterrupted(), forward_ad.dual_level():
@@ -104,15 +99,6 @@ def _means(values: Tensor | None, counts: Sequence[int]) -> Float[np.ndarray, " 
     starts = np.cumsum(counts) - counts
     sums: Float[np.ndarray, " example"] = np.add.reduceat(values.double().cpu().numpy(), starts.astype(np.intp))
     return np.asarray(sums / np.asarray(counts))
-
-
-@contextlib.contextmanager
-def _no_advice() -> Iterator[None]:
-    """Silences what torch says of its own insides: which attention it left aside, and how it builds its forward mode."""
-    with warnings.catch_warnings():
-        for kind in (UserWarning, DeprecationWarning):
-            warnings.filterwarnings("ignore", category=kind, module=r"torch|transformers|contextlib")
-        yield
 
 
 class AlongRun:

@@ -1,13 +1,16 @@
 """The examples to differentiate at, and how the network computes meanwhile."""
 
 import contextlib
+import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from torch import Tensor
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from gptfl.training.batching import plan_batches
 from gptfl.training.evaluation import Evaluator
+from gptfl.training.forward import plain_experts
 from gptfl.training.network import Batch, Network
 from gptfl.training.token_rows import TokenRow
 from gptfl.training.tokenization import Tokenizer, training_rows
@@ -55,3 +58,19 @@ def measured_exactly(network: Network) -> Iterator[None]:
     finally:
         network.precision = precision
         network.switch(training)
+
+
+@contextlib.contextmanager
+def computed_plainly(network: Network) -> Iterator[None]:
+    """Within, the network computes by means that have a forward mode and second derivatives, as fused attention hasn't."""
+    with sdpa_kernel(SDPBackend.MATH), plain_experts(network.model), _no_advice():
+        yield
+
+
+@contextlib.contextmanager
+def _no_advice() -> Iterator[None]:
+    """Silences what torch says of its own insides: which attention it left aside, and how it builds its forward mode."""
+    with warnings.catch_warnings():
+        for kind in (UserWarning, DeprecationWarning):
+            warnings.filterwarnings("ignore", category=kind, module=r"torch|transformers|contextlib")
+        yield
