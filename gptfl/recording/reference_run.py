@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from gptfl.training.gradient_sketches import Sketching, SketchSetup
+    from gptfl.training.kept_sketches import KeptSketching
     from gptfl.training.reference_run import Moment, Setup
     from gptfl.training.trainer import RecordingTrainer
 
@@ -204,14 +205,18 @@ class ReferenceJob:
             added.append(f"gradient sketches at steps {_listed(self.sketch_points)} of a reference run added")
         return tuple(added)
 
-    def sketched(self, trainer: "RecordingTrainer", progress: Progress) -> GradientSketches:
-        """Carry out the reference run for its sketches alone; nothing is written."""
-        from gptfl.training.reference_run import follow_reference
+    def sketched(self, trainer: "RecordingTrainer", progress: Progress) -> tuple[GradientSketches, "KeptSketching"]:
+        """Carry out the reference run for its sketches alone, which lie in blocks beside the recording until these are removed.
 
-        plan = self.plan()
-        sketching = self._sketcher(trainer, plan, progress)
-        run = follow_reference(trainer, plan, self.sketch_points, sketching)
-        return sketching.sketches(run.rates, run.scales(trainer, sketching.steps))
+        Blocks that an earlier call left there are taken.
+        """
+        from gptfl.training.kept_sketches import KeptSketching
+
+        setup = self._set_up_sketches(trainer)
+        sketching = KeptSketching(trainer, self.plan(), self.sketch_points, setup, self.path)
+        total = len(self.sketch_points), len(setup.pool) + len(setup.test)
+        sketching.on_examples = counting(progress, "sketches", "examples", *total, sketching.done)
+        return sketching.follow(), sketching
 
     def _sketcher(self, trainer: "RecordingTrainer", plan: "Plan", progress: Progress) -> "Sketching":
         from gptfl.training.gradient_sketches import Sketching
@@ -251,7 +256,9 @@ def advised(trainer: "RecordingTrainer", instead: str) -> Iterator[None]:
         raise DataError(f"{trainer.network.loaded.source.name}: {error.problem}", instead) from error
 
 
-def counting(progress: Progress, what: str, unit: str, points: int, each: int) -> Callable[[int, int, int], None]:
+def counting(
+    progress: Progress, what: str, unit: str, points: int, each: int, done: int = 0
+) -> Callable[[int, int, int], None]:
     """A callback that adds up what is done at each point of the reference run; it takes point, step and how much more is
     done.
 
@@ -261,15 +268,15 @@ def counting(progress: Progress, what: str, unit: str, points: int, each: int) -
         unit: what is counted, such as "examples".
         points: how many points the reference run has.
         each: how much there is to do at each.
+        done: how much was there before.
     """
-    done = 0
 
     def on_done(point: int, step: int, more: int) -> None:
         nonlocal done
         done += more
         progress(what, done, points * each, f"{unit}; point {point + 1} of {points}, step {step}")
 
-    progress(what, 0, points * each, f"{unit} of the reference run")
+    progress(what, done, points * each, f"{unit} of the reference run")
     return on_done
 
 
