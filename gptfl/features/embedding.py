@@ -36,8 +36,8 @@ class Embedding:
     """One encoder's work on a pool and a test set.
 
     ``look_up`` finds rows that are there already, ``sets`` makes the others; pool and test rows are
-    kept apart, for an encoder may see the two sides differently. ``embedded`` counts the new rows, and where all
-    are, ``seconds`` is what they took. ``keys`` are those of the pool's and of the test examples' rows.
+    kept apart, for an encoder may see the two sides differently. ``embedded`` counts the new rows, and ``embedded_training``
+    those of the pool; where all are new, ``seconds`` is what they took. ``keys`` are those of the pool's and of the test examples' rows.
     """
 
     def __init__(
@@ -46,7 +46,7 @@ class Embedding:
         self.part, self.encoder, self.pool, self.test, self.progress = part, encoder, pool, test, progress
         self.name = part.name
         self.identity: dict[str, Any] = self._json_able(dict(encoder.identity()))
-        self.embedded = 0
+        self.embedded = self.embedded_training = 0
         self.seconds: float | None = None
         self.notes: list[str] = []
         self.work: BlockWork | None = None
@@ -72,7 +72,10 @@ class Embedding:
     def _fits(self, features: Features, keys: Sequence[Sequence[str]]) -> bool:
         if features.encoder != self.name or not same_identity(features.identity, self.identity):
             return False
-        if not all(keys) or (self._layout and _layout(features.sets) != self._layout):
+        rows = next(iter(features.sets.values()))
+        if [len(one) for one in keys] != [len(rows.train), len(rows.test)]:
+            return False
+        if self._layout and _layout(features.sets) != self._layout:
             return False
         return self.encoder.tags.per_example or all(list(a) == b for a, b in zip(keys, self.keys, strict=True))
 
@@ -106,6 +109,7 @@ class Embedding:
             self._source = [np.full(len(keys), -1, dtype=np.int32) for keys in self.keys]
             self._layout, self._sources = {}, []
         self.embedded = sum(map(len, missing))
+        self.embedded_training = len(missing[0])
         if not self.embedded:
             return self._whole(None)
         tags = self.encoder.tags

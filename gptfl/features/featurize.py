@@ -1,16 +1,14 @@
 """Gives every example of a recording its vectors, by one encoder, and embeds nothing twice."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from gptfl.core import Features, Progress, silent, user_path
-from gptfl.core.display import Listed
 from gptfl.core.texts import natural
 from gptfl.encoders.gradients import Gradients
 from gptfl.errors import ResourceError, UsageError
 from gptfl.features.embedding import Embedding
+from gptfl.features.featurize_new import featurize_new
+from gptfl.features.result import FeaturizeResult
 from gptfl.options.base import make
 from gptfl.options.signature import takes
 from gptfl.options.simulation import FeaturizeOptions
@@ -28,21 +26,6 @@ ON_TEXTS, ON_SKETCHES = "minilm", Gradients.name
 WHY_SKETCHES = (
     f"takes {ON_SKETCHES}, since the recording holds gradient sketches; --encoder {ON_TEXTS} embeds the texts"
 )
-
-
-@dataclass(frozen=True, slots=True)
-class FeaturizeResult(Listed):
-    """Where the features are, how many numbers an example each set has, and how many rows were new.
-
-    ``notes`` say what was cut or chosen on the way.
-    """
-
-    path: Path
-    encoder: str
-    dims: Mapping[str, int]
-    embedded: int
-    reused: int
-    notes: tuple[str, ...] = ()
 
 
 @takes(FeaturizeOptions)
@@ -69,6 +52,8 @@ def featurize(encoder: str | None = None, *, progress: Progress = silent, **opti
 
 def featurize_with(options: FeaturizeOptions, *, progress: Progress = silent) -> FeaturizeResult:
     """``featurize`` with all options in one object."""
+    if options.new is not None:
+        return featurize_new(options, progress)
     encoder, data, output = options.encoder, options.data, options.output
     settings = read_settings(options.settings)
     if output is not None:

@@ -39,7 +39,7 @@ class FeaturizeOptions:
     model: str | None = option(
         None,
         "Of an imported recording, name or folder of the model that its runs fine-tuned, whose gradients are sketched; "
-        "needs --recipe.",
+        "needs --recipe. With --new, of the recorded model, where the recording's name doesn't lead to it.",
         shown=False,
         complete="model",
         panel=FILES,
@@ -48,6 +48,13 @@ class FeaturizeOptions:
         None,
         "Of an imported recording, how its runs were trained: a YAML or JSON file of TRL, transformers, axolotl or "
         "LLaMA-Factory, as gptfl collect takes it; needs --model.",
+        shown=False,
+        panel=FILES,
+    )
+    new: File = option(
+        None,
+        "Embed the rows of this file, which the recording lacks, as its own were, into a features file of their own; gradients "
+        "need collect --keep-reference.",
         shown=False,
         panel=FILES,
     )
