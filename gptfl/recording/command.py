@@ -260,6 +260,9 @@ def _featurized(path: Path, registry: Registry) -> MadeBy:
     features = read_features(path)
     dynamics, recording, unknown = _recording(path, features.examples)
     kept = dict(features.identity)
+    if not any(len(one.test) for one in features.sets.values()):
+        made = make(FeaturizeOptions, encoder=features.encoder)
+        return MadeBy(("featurize", *typed(made)), "--new, which names the rows, --dynamics, --model and --output")
     if features.encoder == Gradients.name and "source" in kept:
         came = f"{path} is of the sketches that gptfl import took from {kept['source']}"
         raise DataError(came, "name the recording, whose command it is")
