@@ -103,7 +103,7 @@ def main() -> None:
     for name, value in (("pool", 50_000), ("test", 500), ("runs", 64), ("steps", 100), ("batch", 64), ("width", 512)):
         parser.add_argument(f"--{name}", type=int, default=value)
     parser.add_argument("--keep", type=Path, help="folder to make it in, or where it is already")
-    parser.add_argument("--only", help="one of fit, rank, simulate")
+    parser.add_argument("--only", help="one of fit, rank, rank --output, simulate")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as place:
         folder = Path(arguments.keep or place)
@@ -117,6 +117,7 @@ def main() -> None:
         commands = {
             "fit": ("fit", "--estimator", "exposure-gp"),
             "rank": ("rank", "--on", "mean", "--top", "10"),
+            "rank --output": ("rank", "--on", "mean", "--output", str(folder / "rows.parquet")),
             "simulate": ("simulate", "--subset", str(folder / "ids.txt"), "--no-picture"),
         }
         for name, words in commands.items():

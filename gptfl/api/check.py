@@ -9,8 +9,8 @@ from gptfl.influence.additions import Check, added
 from gptfl.options.base import make
 from gptfl.options.check import CheckOptions
 from gptfl.options.signature import takes
+from gptfl.recording.new_examples import read_new_examples
 from gptfl.report.additions import check_page, write_page
-from gptfl.simulation.new_examples import read_new_examples
 from gptfl.simulation.reference import trust_of
 from gptfl.simulation.schedule import recorded_schedule
 from gptfl.simulation.simulator import open_fitted, with_new_examples

@@ -10,7 +10,7 @@ from gptfl.api.simulator import Simulator, fitted_simulator
 from gptfl.core import Dynamics, Example, Progress, Run, silent, user_path
 from gptfl.core.display import html_rows
 from gptfl.evaluation.compare import compare_held_out
-from gptfl.features.featurize import FeaturizeResult
+from gptfl.features.result import FeaturizeResult
 from gptfl.options.base import assemble, make, shell_names
 from gptfl.options.evaluation import CompareOptions
 from gptfl.options.recording import CollectOptions

@@ -81,7 +81,7 @@ def simulate_with(
     )
     source = known
     if new.new_train is not None or new.new_test is not None:
-        from gptfl.simulation.new_examples import read_new_examples  # with all that reads examples
+        from gptfl.recording.new_examples import read_new_examples  # with all that reads examples
 
         examples = read_new_examples(
             new.new_train, new.new_test, known.recording.dynamics, known.metric, known.recording.registry

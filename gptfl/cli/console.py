@@ -131,7 +131,8 @@ def progress_bar() -> "Iterator[ProgressCallback]":
         def report(what: str, done: int, total: int, note: str = "") -> None:
             interruption.check()
             if what not in tasks:
-                tasks[what] = bars.add_task(what, total=total, note=note)
+                # What was there before is no part of the rate.
+                tasks[what] = bars.add_task(what, total=total, completed=done, note=note)
             bars.update(tasks[what], completed=done, total=total, note=note)
             if done >= total:
                 bars.remove_task(tasks.pop(what))

@@ -1,5 +1,7 @@
 """``gptfl featurize``."""
 
+from pathlib import Path
+
 from gptfl.cli import console
 from gptfl.cli.adapter import with_options
 from gptfl.options.simulation import FeaturizeOptions
@@ -23,7 +25,8 @@ def command(options: FeaturizeOptions) -> None:
         wide.setdefault(dims, []).append(name)
     sets = "; ".join(f"{', '.join(names)} ({dims} numbers an example)" for dims, names in wide.items())
     console.say(f"{result.path}: {result.encoder}, {sets}; {result.embedded} embedded, {result.reused} reused")
-    console.say("next: gptfl fit")
+    new = None if options.new is None else console.quoted(Path(options.new))
+    console.say("next: gptfl fit" if new is None else f"next: gptfl simulate --new-train {new}")
 
 
 def next_command(sketched: bool) -> str:

@@ -63,6 +63,10 @@ def _gradients(plan: "CostEstimate") -> dict[str, str]:
             f"{console.human_seconds(sketches.seconds)} ({console.human_seconds(sketches.per_example)} an example{shared}) and "
             f"{decimal(sketches.memory_bytes)} of memory more, {decimal(sketches.file_bytes)} of file"
         )
+    if plan.reference_bytes:
+        rows["kept reference"] = (
+            f"{decimal(plan.reference_bytes)} in a folder of its own: the reference run's weights and second moments"
+        )
     return rows
 
 

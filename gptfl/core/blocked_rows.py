@@ -1,7 +1,7 @@
 """Rows of vectors that are too many for memory, read some at a time."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -65,7 +65,11 @@ class BlockedRows(ABC):
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         if copy is False:
             raise ValueError("rows that lie in a file can't be had without a copy")
-        return self.read(0, len(self)).astype(self.dtype if dtype is None else dtype, copy=False)
+        # Some at a time, so that no more than what is asked for is in memory, whatever a reading takes.
+        found = np.empty(self.shape, self.dtype if dtype is None else dtype)
+        for start, rows in self.blocks():
+            found[start : start + len(rows)] = rows
+        return found
 
     def blocks(self, count: int | None = None) -> Iterator[tuple[int, Float[np.ndarray, "row d"]]]:
         """All rows in order, some at a time, each time with the place of the first.
@@ -111,6 +115,34 @@ class StackedRows(BlockedRows):
         return np.concatenate([self.rows.take(places[:first]), self.more[places[first:] - len(self.rows)]]).astype(
             self.dtype, copy=False
         )
+
+
+class GatheredRows(BlockedRows):
+    """Rows of which each is one of several arrays', in memory or out of it."""
+
+    def __init__(
+        self,
+        sources: "Sequence[Float[np.ndarray, 'row d'] | BlockedRows]",
+        source: Int[np.ndarray, " row"],
+        row: Int[np.ndarray, " row"],
+        dtype: np.dtype[Any],
+    ) -> None:
+        """The rows at places ``row`` of the arrays ``source``, as numbers of a ``dtype``; all arrays are equally wide."""
+        self.sources, self.source, self.row = sources, source, row
+        self.shape, self.dtype = (len(row), sources[0].shape[1]), dtype
+
+    def read(self, start: int, stop: int) -> Float[np.ndarray, "row d"]:
+        """Rows ``start`` to ``stop``."""
+        return self.take(np.arange(start, stop))
+
+    def take(self, places: Int[np.ndarray, " row"]) -> Float[np.ndarray, "row d"]:
+        """The rows at ascending places."""
+        found = np.empty((len(places), self.shape[1]), self.dtype)
+        source = self.source[places]
+        for number in np.unique(source).tolist():
+            mine = source == number
+            found[mine] = self.sources[number][self.row[places[mine]]]
+        return found
 
 
 def stacked_rows(

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -67,6 +68,15 @@ class SketchPoint:
     split_test: Float[np.ndarray, "test d"] | None = None
 
 
+@runtime_checkable
+class PointsInBlocks(Protocol):
+    """What points that lie in a file also offer."""
+
+    def in_blocks(self, place: int) -> SketchPoint:
+        """One of them, the pool's rows of which are ``BlockedRows``."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class GradientSketches:
     """Seeded random projections of every example's loss gradient, at points along one reference run.
@@ -90,12 +100,16 @@ class GradientSketches:
     products: GradientProducts | None = None
     own_counted: bool = False
 
+    def point(self, place: int) -> SketchPoint:
+        """One of the points; where it lies in a file, the pool's rows are ``BlockedRows``."""
+        return self.points.in_blocks(place) if isinstance(self.points, PointsInBlocks) else self.points[place]
+
     @property
     def fingerprint(self) -> str:
-        """Fingerprint of every sketch; reads one point after the other."""
+        """Fingerprint of every sketch; reads some rows at a time."""
         each = [
             fingerprint(one.step, one.train, one.test, one.preconditioned, one.split_train, one.split_test)
-            for one in self.points
+            for one in map(self.point, range(len(self.points)))
         ]
         # Sketches without products keep the fingerprint that they had before there were any.
         more: tuple[str, ...] = () if self.products is None else (self.products.fingerprint,)

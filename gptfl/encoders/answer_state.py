@@ -25,6 +25,8 @@ PROJECTION = 31
 """What the random numbers of the projection of errors are for."""
 TOKENS = 256
 """Target tokens whose logits are in memory at a time."""
+EXAMPLES = 4096
+"""Examples whose tokens are in memory at a time."""
 CLOSE = 1e-3
 """How far two ways of computing the same logits may lie apart."""
 
@@ -52,12 +54,12 @@ class AnswerState:
         self.progress: Progress = silent
         self._recorded: object = None
         self._turns: dict[str, Any] = {}
-        self._examples: tuple[Example, ...] = ()
+        self._recorded_sides: tuple[Sequence[Example], ...] = ()
 
     def use_recording(self, recording: Dynamics) -> None:
         """Take model and length of a recording where none were set. Raises ``DataError`` where it names no model."""
         known = recording.settings
-        self._examples = tuple(one for one in (*recording.pool, *recording.test) if one.text)
+        self._recorded_sides = recording.pool, recording.test
         self._turns = {"end_token": known.get("end_token"), "template": known.get("chat_template")}
         if self.model is None:
             from gptfl.training.named import model_in_file
@@ -74,7 +76,7 @@ class AnswerState:
 
         The recording's examples change it where their tokens are others than those that older features were made by.
         """
-        other: dict[str, Any] = {"tokenization": "whole text"} if self._tokenizer.differing(self._examples) else {}
+        other: dict[str, Any] = {"tokenization": "whole text"} if self._differ() else {}
         other |= {name: value for name, value in self._turns.items() if value is not None}
         return {
             "encoder": self.name,
@@ -84,6 +86,15 @@ class AnswerState:
             "max_length": self._length,
             **other,
         }
+
+    def _differ(self) -> bool:
+        """Whether recorded examples have other tokens than those that older features were made by; some are read at a time."""
+        for side in self._recorded_sides:
+            for start in range(0, len(side), EXAMPLES):
+                if self._tokenizer.differing([one for one in side[start : start + EXAMPLES] if one.text]):
+                    return True
+                self._tokenizer.forget()
+        return False
 
     @property
     def notes(self) -> list[str]:
@@ -96,6 +107,7 @@ class AnswerState:
         from gptfl.training.tokenization import training_rows
 
         check_causal(self._loaded)
+        self._tokenizer.forget()
         rows: list[TokenRow] = []
         for examples, flag in ((pool, "pool"), (test, "test")):
             self._tokenizer.read(examples, flag)

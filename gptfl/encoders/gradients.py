@@ -7,6 +7,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from gptfl.core import Dynamics, Example, FeatureSet, GradientSketches, SketchPoint
+from gptfl.core.blocked_rows import BlockedRows, as_array
 from gptfl.core.curriculum import generator
 from gptfl.errors import DataError, UsageError
 from gptfl.plugins import settings
@@ -49,6 +50,31 @@ def fold(vectors: Float[np.ndarray, "example d"], dimensions: int) -> Float[np.n
     padded = np.zeros((len(vectors), -(-width // dimensions) * dimensions), dtype=np.float32)
     np.multiply(vectors, signs, out=padded[:, :width])
     return np.asarray(padded.reshape(len(vectors), -1, dimensions).sum(axis=1))
+
+
+class FoldedRows(BlockedRows):
+    """Some rows of sketches that are read when they are asked for, folded."""
+
+    def __init__(self, rows: BlockedRows, places: Int[np.ndarray, " kept"], dimensions: int) -> None:
+        self.rows, self.places = rows, places
+        self.shape, self.dtype = (len(places), min(dimensions, rows.shape[1])), rows.dtype
+
+    def read(self, start: int, stop: int) -> Float[np.ndarray, "row d"]:
+        """Rows ``start`` to ``stop``. Raises ``DataError`` where their file is gone or damaged."""
+        return fold(self.rows[self.places[start:stop]], self.shape[1])
+
+    def take(self, places: Int[np.ndarray, " row"]) -> Float[np.ndarray, "row d"]:
+        """The rows at ascending places. Raises ``DataError`` where their file is gone or damaged."""
+        return fold(self.rows[self.places[places]], self.shape[1])
+
+
+def _folded(
+    vectors: Float[np.ndarray, "example d"], places: Int[np.ndarray, " kept"], dimensions: int
+) -> Float[np.ndarray, "kept dimension"]:
+    """The rows at some places in so many dimensions; of ``BlockedRows``, again ``BlockedRows``."""
+    if isinstance(vectors, BlockedRows):
+        return as_array(FoldedRows(vectors, places, dimensions))
+    return fold(vectors[places], dimensions)
 
 
 class Gradients:
@@ -104,7 +130,7 @@ class Gradients:
         taken = [place for place, step in enumerate(found.steps.tolist()) if self._takes(step)]
         there = set[str]()
         for place in reversed(taken):  # the first point is the one without a second moment
-            there |= _divided(found.points[place])
+            there |= _divided(found.point(place))
             if BOTH in there:
                 break
         if self.divided == AUTO:
@@ -139,23 +165,26 @@ class Gradients:
         }
 
     def encode(self, pool: Sequence[Example], test: Sequence[Example]) -> Mapping[str, FeatureSet]:
-        """One or two sets for each point. Raises ``DataError`` for an example that wasn't recorded."""
+        """One or two sets for each point; of sketches in a file, the pool's rows are ``BlockedRows``.
+
+        Raises ``DataError`` for an example that wasn't recorded.
+        """
         recording, found = self._sketches
         rows = {"pool": _rows(recording.pool, pool), "test": _rows(recording.test, test)}
         width = self.dimensions or found.dimensions
 
         def taken(vectors: np.ndarray | None, side: str, divided: str) -> np.ndarray | None:
-            return None if vectors is None or divided != self._side else fold(vectors[rows[side]], width)
+            return None if vectors is None or divided != self._side else _folded(vectors, rows[side], width)
 
         sets: dict[str, FeatureSet] = {}
         for place, step in enumerate(found.steps.tolist()):
             if not self._takes(step):
                 continue
-            one = found.points[place]
+            one = found.point(place)
             point = SketchPoint(
                 step,
-                fold(one.train[rows["pool"]], width),
-                fold(one.test[rows["test"]], width),
+                _folded(one.train, rows["pool"], width),
+                _folded(one.test, rows["test"], width),
                 taken(one.preconditioned, "pool", POOL),
                 taken(one.split_train, "pool", BOTH),
                 taken(one.split_test, "test", BOTH),
@@ -177,7 +206,9 @@ def _divided(point: SketchPoint) -> set[str]:
     return ({BOTH} if split else set()) | ({POOL} if point.preconditioned is not None else set())
 
 
-def _rows(recorded: Sequence[Example], requested: Sequence[Example]) -> list[int]:
+def _rows(recorded: Sequence[Example], requested: Sequence[Example]) -> Int[np.ndarray, " requested"]:
+    if recorded is requested:
+        return np.arange(len(recorded))
     places = {(example.id, example.digest): place for place, example in enumerate(recorded)}
     for example in requested:
         if (example.id, example.digest) not in places:
@@ -185,7 +216,7 @@ def _rows(recorded: Sequence[Example], requested: Sequence[Example]) -> list[int
                 f"encoder gradients: example {example.id!r} is not of the recording",
                 "gradients of new examples can't be told without the model: use another encoder, such as answer-state",
             )
-    return [places[example.id, example.digest] for example in requested]
+    return np.array([places[example.id, example.digest] for example in requested], dtype=np.int64)
 
 
 def _read_points(who: str, points: object) -> list[int] | None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from gptfl.core import MetricInfo
-from gptfl.errors import GptflError, UsageError
+from gptfl.errors import GptflError, ResourceError, UsageError
 from gptfl.features.lookup import FeatureChoice, FeatureLookup
 from gptfl.plugins.interfaces import Estimator
 from gptfl.plugins.registry import Registry
@@ -129,8 +129,8 @@ def choose_estimators(
         except GptflError as error:
             problem = error
         else:
-            feature_choice = lookup.provide(estimator, encoder)
-            problem = unmet_need(estimator, recording, feature_choice.features, metric)
+            feature_choice, problem = _features_for(lookup, estimator, encoder)
+            problem = problem or unmet_need(estimator, recording, feature_choice.features, metric)
             if problem is None and name not in required:
                 problem = refusal(estimator, sides)
         if problem is None:
@@ -145,6 +145,16 @@ def choose_estimators(
         remedy = f"name one that can be, with --estimator: {', '.join(able)}" if able else "leave it out"
         raise UsageError("--calibrate: none of the estimators compared can be calibrated", remedy)
     return tuple(entries.values()), left_out
+
+
+def _features_for(
+    lookup: FeatureLookup, estimator: Estimator, encoder: str | None
+) -> tuple[FeatureChoice, GptflError | None]:
+    """The features that an estimator gets, and why it can't have them where they are too many for memory."""
+    try:
+        return lookup.provide(estimator, encoder), None
+    except ResourceError as error:
+        return FeatureChoice(), error
 
 
 def _takes(registry: Registry, name: str) -> bool:

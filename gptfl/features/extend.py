@@ -1,6 +1,9 @@
 """Gives examples that a recording lacks vectors like those of its features."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
@@ -9,8 +12,10 @@ from gptfl.core import Example, Features, FeatureSet, Progress, examples_fingerp
 from gptfl.core.blocked_rows import stacked_rows
 from gptfl.errors import DataError
 from gptfl.features.embedding import Embedding, same_identity
+from gptfl.features.new_gradients import NewGradients
 from gptfl.plugins.interfaces import Encoder
 from gptfl.plugins.optional import EncodesNew, ReportsProgress, UsesRecording
+from gptfl.plugins.parts import Part
 from gptfl.recording.recording import OpenedRecording, with_texts
 
 CLOSE = 1e-3
@@ -26,6 +31,7 @@ def beside(
     test: tuple[Example, ...],
     recording: OpenedRecording,
     progress: Progress,
+    model: str | None = None,
 ) -> Features:
     """The features of a recording with those of more training and test examples after them, by the same encoder.
 
@@ -35,10 +41,103 @@ def beside(
         test: more test examples, with texts.
         recording: says which model's vectors they are.
         progress: called along the way.
+        model: name or folder of the model that gradients are taken of, None for the recording's.
+
+    Raises ``DataError`` as ``new_vectors`` does.
+    """
+    made = new_vectors(features, pool, test, recording, progress, model).sets
+    dynamics = recording.dynamics
+    examples = examples_fingerprint((*dynamics.pool, *pool), (*dynamics.test, *test))
+    sets = {
+        key: FeatureSet(
+            stacked_rows(one.train, np.asarray(made[key].train)), np.concatenate([one.test, made[key].test]), one.kind
+        )
+        for key, one in features.sets.items()
+    }
+    return Features(features.encoder, features.identity, examples, sets)
+
+
+@dataclass(frozen=True, slots=True)
+class NewVectors:
+    """The vectors of new examples in each set; ``embedding``, where each is embedded by itself, says what of them is new."""
+
+    sets: dict[str, FeatureSet]
+    embedding: Embedding | None = None
+
+
+def new_vectors(
+    features: Features,
+    pool: tuple[Example, ...],
+    test: tuple[Example, ...],
+    recording: OpenedRecording,
+    progress: Progress,
+    model: str | None = None,
+    target: Path | None = None,
+) -> NewVectors:
+    """The vectors of more training and test examples, by the encoder of a recording's features.
+
+    What a features file of the workspace has of them is taken.
+
+    Args:
+        features: of the recording.
+        pool: more training examples, with texts.
+        test: more test examples, with texts.
+        recording: says which model's vectors they are.
+        progress: called along the way.
+        model: name or folder of the model that gradients are taken of, None for the recording's.
+        target: of the features file that they go to, beside which they are kept meanwhile; None for none.
 
     Raises ``DataError`` where the encoder isn't the same any more, or fits its vectors to all examples together
-    and can't place others among them.
+    and can't place others among them; of gradients as ``sketch_new`` does.
     """
+    part, encoder = _encoder_of(features, recording, progress, model)
+    if encoder.tags.per_example:
+        # An encoder never gets an empty side: a recorded example, whose vector is there, stands for it.
+        recorded = recording.dynamics.pool[:1], recording.dynamics.test[:1]
+        spare = recorded if recorded[0][0].text and recorded[1][0].text else (test[:1], pool[:1])
+        embedding = Embedding(part, encoder, pool or spare[0], test or spare[1], progress)
+        _check_same(embedding.identity, features, recording)
+        embedding.look_up(recording.workspace.candidates("features", encoder=features.encoder))
+        made = {
+            key: FeatureSet(one.train if pool else one.train[:0], one.test[: len(test)], one.kind)
+            for key, one in embedding.sets(target).items()
+        }
+        _check_sets(made, features, recording)
+        return NewVectors(made, embedding)
+    _check_same(encoder.identity(), features, recording)
+    placed = _placed(encoder, features, (*pool, *test), recording)
+    kinds = {key: one.kind for key, one in features.sets.items()}
+    made = {
+        key: FeatureSet(rows[: len(pool)], rows[len(pool) :], kinds.get(key, "embedding"))
+        for key, rows in placed.items()
+    }
+    _check_sets(made, features, recording)
+    return NewVectors(made)
+
+
+def _check_same(identity: Mapping[str, Any], features: Features, recording: OpenedRecording) -> None:
+    if not same_identity(identity, features.identity):
+        name = features.encoder
+        raise DataError(
+            f"the encoder {name} is not the one any more that the features of {recording.stem} are by",
+            f"run gptfl featurize --encoder {name} and gptfl fit again",
+        )
+
+
+def _check_sets(made: Mapping[str, FeatureSet], features: Features, recording: OpenedRecording) -> None:
+    for key, one in features.sets.items():
+        if key not in made or made[key].train.shape[1] != one.train.shape[1]:
+            name = features.encoder
+            raise DataError(
+                f"the encoder {name} gives new examples no vectors like those of the set {key!r}",
+                f"run gptfl featurize --encoder {name} and gptfl fit again",
+            )
+
+
+def _encoder_of(
+    features: Features, recording: OpenedRecording, progress: Progress, model: str | None
+) -> tuple[Part, Encoder]:
+    """The encoder that gave a recording's examples their features, to be asked about others."""
     registry = recording.registry
     name = features.encoder
     if name not in registry.names("encoder"):
@@ -47,6 +146,9 @@ def beside(
             "featurize and fit with one that is, such as minilm, to ask about new examples",
         )
     part = registry.find("encoder", name)
+    if name == NewGradients.name:
+        new: Encoder = NewGradients(features, recording, progress, model)
+        return part, new
     taken = registry.parameters("encoder", name)
     options = {key: value for key, value in features.identity.items() if key in taken}
     if name in LOADING:
@@ -61,30 +163,7 @@ def beside(
         encoder.progress = progress
     if isinstance(encoder, UsesRecording):
         encoder.use_recording(recording.dynamics)
-    # An encoder never gets an empty side.
-    embedding = Embedding(part, encoder, pool or test, test or pool, progress)
-    if not same_identity(embedding.identity, features.identity):
-        raise DataError(
-            f"the encoder {name} is not the one any more that the features of {recording.stem} are by",
-            f"run gptfl featurize --encoder {name} and gptfl fit again",
-        )
-    if encoder.tags.per_example:
-        made = {key: (one.train[: len(pool)], one.test[: len(test)]) for key, one in embedding.sets().items()}
-    else:
-        placed = _placed(encoder, features, (*pool, *test), recording)
-        made = {key: (vectors[: len(pool)], vectors[len(pool) :]) for key, vectors in placed.items()}
-    dynamics = recording.dynamics
-    examples = examples_fingerprint((*dynamics.pool, *pool), (*dynamics.test, *test))
-    sets = {}
-    for key, one in features.sets.items():
-        if key not in made or made[key][0].shape[1] != one.train.shape[1]:
-            raise DataError(
-                f"the encoder {name} gives new examples no vectors like those of the set {key!r}",
-                f"run gptfl featurize --encoder {name} and gptfl fit again",
-            )
-        train, tests = made[key]
-        sets[key] = FeatureSet(stacked_rows(one.train, train), np.concatenate([one.test, tests]), one.kind)
-    return Features(name, features.identity, examples, sets)
+    return part, encoder
 
 
 def _model_here(features: Features, recording: OpenedRecording) -> str:

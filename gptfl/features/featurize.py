@@ -1,17 +1,14 @@
 """Gives every example of a recording its vectors, by one encoder, and embeds nothing twice."""
 
-import time
-from collections.abc import Mapping
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from gptfl.core import Features, Progress, silent, user_path
-from gptfl.core.display import Listed
 from gptfl.core.texts import natural
 from gptfl.encoders.gradients import Gradients
 from gptfl.errors import ResourceError, UsageError
-from gptfl.features.embedding import Embedding, row_key
+from gptfl.features.embedding import Embedding
+from gptfl.features.featurize_new import featurize_new
+from gptfl.features.result import FeaturizeResult
 from gptfl.options.base import make
 from gptfl.options.signature import takes
 from gptfl.options.simulation import FeaturizeOptions
@@ -31,26 +28,12 @@ WHY_SKETCHES = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class FeaturizeResult(Listed):
-    """Where the features are, how many numbers an example each set has, and how many rows were new.
-
-    ``notes`` say what was cut or chosen on the way.
-    """
-
-    path: Path
-    encoder: str
-    dims: Mapping[str, int]
-    embedded: int
-    reused: int
-    notes: tuple[str, ...] = ()
-
-
 @takes(FeaturizeOptions)
 def featurize(encoder: str | None = None, *, progress: Progress = silent, **options: Any) -> FeaturizeResult:
     """Embed the pool and the test examples of a recording and write them: where the features are and what is new.
 
-    An example that a features file of this workspace holds already, from the same encoder, is not embedded again. A
+    An example that a features file of this workspace holds already, from the same encoder, is not embedded again. Many
+    examples are embedded in blocks that lie beside the file until it is written: a call that was interrupted is gone on with. A
     recording made with ``--no-texts`` gets its texts back from its task, or from ``data``, and only if they are the very
     ones recorded.
 
@@ -69,6 +52,8 @@ def featurize(encoder: str | None = None, *, progress: Progress = silent, **opti
 
 def featurize_with(options: FeaturizeOptions, *, progress: Progress = silent) -> FeaturizeResult:
     """``featurize`` with all options in one object."""
+    if options.new is not None:
+        return featurize_new(options, progress)
     encoder, data, output = options.encoder, options.data, options.output
     settings = read_settings(options.settings)
     if output is not None:
@@ -102,24 +87,26 @@ def featurize_with(options: FeaturizeOptions, *, progress: Progress = silent) ->
     elif data is not None and not taken:
         raise UsageError(f"--data {data} is not needed: encoder {name} reads no texts", "leave out --data")
     target = user_path(output) if output is not None else space.features_path(recording.stem, name)
-    started, said = time.perf_counter(), tuple[str, ...]()
+    said, blocks = tuple[str, ...](), None
     with space.lock("gptfl featurize"):
         if taken:
-            recorded, what = sketched(recording, source, progress)
-            said = (what,)
+            recorded, said, blocks = sketched(recording, source, progress)
         if isinstance(made, UsesRecording):
             made.use_recording(recorded)
         embedding = Embedding(registry.find("encoder", name), made, pool, test, progress)
         embedding.look_up(dict.fromkeys([*space.candidates("features", encoder=name), target]))
-        sets = embedding.sets()
+        sets = embedding.sets(target)
         seconds = made.seconds if isinstance(made, KnowsSeconds) else None
-        if seconds is None and embedding.embedded == len(pool) + len(test):
-            seconds = time.perf_counter() - started
-        features = Features(name, embedding.identity, recorded.examples, sets, seconds)
-        write_features(target, features, [row_key(e) for e in pool], [row_key(e) for e in test])
+        features = Features(
+            name, embedding.identity, recorded.examples, sets, embedding.seconds if seconds is None else seconds
+        )
+        write_features(target, features, *embedding.keys)
+        others = embedding.clear()
+        if blocks is not None:
+            blocks.remove()
     which = said if taken or encoder is not None or name != ON_SKETCHES else (WHY_SKETCHES,)
     own_notes = made.notes if isinstance(made, HasNotes) else ()
-    notes = (*which, *recording.notes, *embedding.notes, *own_notes)
+    notes = (*which, *recording.notes, *embedding.notes, *own_notes, *others)
     dims = {one: sets[one].train.shape[1] for one in sorted(sets, key=natural)}
     reused = len(pool) + len(test) - embedding.embedded
     return FeaturizeResult(target, name, dims, embedding.embedded, reused, notes)

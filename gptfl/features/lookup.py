@@ -13,7 +13,8 @@ from gptfl.core.blocked_rows import whole_digest
 from gptfl.core.holdout import kept_places
 from gptfl.core.many_examples import examples_at
 from gptfl.core.queries import features_at
-from gptfl.errors import DataError
+from gptfl.errors import DataError, ResourceError
+from gptfl.features.whole import in_memory
 from gptfl.plugins.interfaces import Estimator
 from gptfl.recording.recording import OpenedRecording, others_note
 from gptfl.store.features import FeatureReader, check_features, check_numbers, open_features, read_features
@@ -56,6 +57,8 @@ class FeatureLookup:
     path: str | Path | None = None
     encoder: str | None = None
     read: FeaturesRead = field(default_factory=dict)
+    whole: dict[int, tuple[Features, Features, tuple[str, ...]]] = field(default_factory=dict, repr=False)
+    """Features that were read in blocks, the same in memory, and what to tell of that; by the id of the first."""
 
     def __post_init__(self) -> None:
         if self.named:
@@ -77,12 +80,25 @@ class FeatureLookup:
         """The features for one estimator; ``encoder`` is what the user named for it alone.
 
         What was named is given even to an estimator that doesn't require features. Raises ``DataError`` where what
-        was named isn't there.
+        was named isn't there, ``ResourceError`` where it needs more vectors in memory than there is room for.
         """
         choice = self._chosen(estimator, encoder)
         if choice.features is None or estimator.tags.blocks:
             return choice
-        return replace(choice, features=choice.features.in_memory())
+        try:
+            return self._whole(choice, choice.features, estimator.name)
+        except ResourceError as error:
+            if "features" in estimator.tags.requires:
+                raise
+            return FeatureChoice(notes=(*choice.notes, f"{estimator.name} goes without features: {error.problem}"))
+
+    def _whole(self, choice: FeatureChoice, features: Features, who: str) -> FeatureChoice:
+        """A choice whose vectors are all in memory, once for all estimators that take them so."""
+        if id(features) not in self.whole:
+            # The features are held, so that no others get their id.
+            self.whole[id(features)] = features, *in_memory(features, who)
+        _, whole, notes = self.whole[id(features)]
+        return replace(choice, features=whole, notes=(*choice.notes, *notes))
 
     def _chosen(self, estimator: Estimator, encoder: str | None) -> FeatureChoice:
         if encoder is not None:

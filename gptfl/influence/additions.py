@@ -104,7 +104,7 @@ def _addition(source: FittedSimulator, name: str, tests: Int[np.ndarray, " chose
         raise DataError(f"{source.path} can't tell what new rows do: {why}", f"record more, or fit {FEW_RUNS}")
     new = np.flatnonzero(source.scope.pool_seen < 0)
     sets = {} if source.scope.features is None else source.scope.features.sets
-    vectors = {key: np.asarray(one.train)[new] for key, one in sets.items()}
+    vectors = {key: np.asarray(one.train[new]) for key, one in sets.items()}
     part = (np.full(len(new), -1), vectors, np.zeros(len(new), dtype=np.int64))
     answer = estimator.influence_of_groups([part], 1, target_weights(source, tests)[0])
     if answer is None:

@@ -80,4 +80,4 @@ class AttributeOptions:
     seed: int = common.seed("the sketches")
     workspace: File = common.workspace()
     name: str | None = option(None, "Name of the recording.", shown="attribute-MODEL", panel=FILES)
-    output: File = option(None, "Also write the table to this .csv or .json file.", shown=False, panel=FILES)
+    output: File = option(None, "Also write the table to this .csv, .parquet or .json file.", shown=False, panel=FILES)

@@ -128,8 +128,8 @@ class RankOptions:
     inputs: InputOptions = InputOptions()
     output: File = option(
         None,
-        "Also write the rows (all, or as --top and --harmful choose) to this .csv or .json file, which other commands take "
-        "as ids.",
+        "Also write the rows (all, or as --top and --harmful choose) to this .csv, .parquet or .json file, which other "
+        "commands take as ids; the first two are written row by row.",
         shown=False,
         panel=FILES,
     )

@@ -200,6 +200,11 @@ class GradientOptions:
     sketch_points: int | None = common.sketch_points()
     sketch_dimensions: int | None = common.sketch_dimensions()
     sketch_modules: str | None = common.sketch_modules()
+    keep_reference: bool = option(
+        False,
+        "Also keep, beside the recording, the weights and second moments of that run where gradients are sketched, for those of "
+        "new rows (gptfl featurize --new, simulate --new-train); may be added to a finished recording.",
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -40,7 +40,7 @@ class FeaturizeOptions:
     model: str | None = option(
         None,
         "Of an imported recording, name or folder of the model that its runs fine-tuned, whose gradients are sketched; "
-        "needs --recipe.",
+        "needs --recipe. With --new, of the recorded model, where the recording's name doesn't lead to it.",
         shown=False,
         complete="model",
         panel=FILES,
@@ -55,6 +55,13 @@ class FeaturizeOptions:
     sketch_points: int | None = common.sketch_points(OF_IMPORTS)
     sketch_dimensions: int | None = common.sketch_dimensions(OF_IMPORTS)
     sketch_modules: str | None = common.sketch_modules(OF_IMPORTS)
+    new: File = option(
+        None,
+        "Embed the rows of this file, which the recording lacks, as its own were, into a features file of their own; gradients "
+        "need collect --keep-reference.",
+        shown=False,
+        panel=FILES,
+    )
     device: str = common.device()
     seed: int = common.seed("the reference run of an imported recording")
     output: File = option(None, "Features file to write.", shown="in the workspace", panel=FILES)

@@ -31,7 +31,7 @@ from gptfl.store.features import read_features
 from gptfl.store.files import read_header
 from gptfl.store.recordings import read_dynamics
 from gptfl.store.simulators import read_simulator
-from gptfl.store.workspace import Workspace, stem_for, stem_of
+from gptfl.store.workspace import REFERENCE, Workspace, reference_folder, stem_for, stem_of
 from gptfl.tasks.mixture import open_task
 from gptfl.tasks.own_data import LORA_RATE, SHAPE, OwnData
 from gptfl.tasks.shapes import CHATS
@@ -109,7 +109,7 @@ def _collected(dynamics: Dynamics, path: Path, registry: Registry) -> MadeBy:
         **_recipe(settings),
         **_machine(settings),
         **_sizes(settings, len(dynamics.pool)),
-        **_along(dynamics, settings.steps),
+        **_along(dynamics, settings.steps, (reference_folder(path) / REFERENCE).is_file()),
         **_place(path, stem_for(settings.task, stem)),
     }
     added = f"the runs that were added by --next ({len(settings.chosen_runs)}), " if settings.chosen_runs else ""
@@ -203,8 +203,8 @@ def _sizes(settings: RecordingSettings, pool: int) -> dict[str, Any]:
     }
 
 
-def _along(dynamics: Dynamics, steps: int) -> dict[str, Any]:
-    """What was recorded of gradients."""
+def _along(dynamics: Dynamics, steps: int, is_kept: bool) -> dict[str, Any]:
+    """What was recorded of gradients; ``is_kept`` says that their reference run lies beside the recording."""
     found: dict[str, Any] = {}
     own, products, sketches = dynamics.settings.derivatives, dynamics.gradients, dynamics.sketches
     if own or products is not None:
@@ -218,6 +218,7 @@ def _along(dynamics: Dynamics, steps: int) -> dict[str, Any]:
             "sketch_points": _unless(len(sketches.steps), usual),
             "sketch_dimensions": _unless(sketches.dimensions, DIMENSIONS),
             "sketch_modules": sketches.modules,
+            "keep_reference": is_kept or None,
         }
     return found
 
@@ -259,6 +260,9 @@ def _featurized(path: Path, registry: Registry) -> MadeBy:
     features = read_features(path)
     dynamics, recording, unknown = _recording(path, features.examples)
     kept = dict(features.identity)
+    if not any(len(one.test) for one in features.sets.values()):
+        made = make(FeaturizeOptions, encoder=features.encoder)
+        return MadeBy(("featurize", *typed(made)), "--new, which names the rows, --dynamics, --model and --output")
     if features.encoder == Gradients.name and "source" in kept:
         came = f"{path} is of the sketches that gptfl import took from {kept['source']}"
         raise DataError(came, "name the recording, whose command it is")

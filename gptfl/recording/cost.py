@@ -64,6 +64,8 @@ class CostEstimate(Listed):
     seconds_per_derivative: float = 0.0
     gradients: GradientCost | None = None
     sketches: SketchCost | None = None
+    reference_bytes: int = 0
+    """What keeping the reference run takes on disk."""
     identifies: Identification | None = None
     follows_gradients: bool = False
     whole_steps: int | None = None

@@ -18,6 +18,7 @@ from gptfl.recording.recording import OpenedRecording, with_texts
 from gptfl.recording.reference_run import ReferenceJob
 from gptfl.recording.sketch_request import read_sketch_request
 from gptfl.recording.trainers import TrainerMaker
+from gptfl.store.feature_blocks import FeatureBlocks
 from gptfl.store.recordings import append_sketches, read_dynamics
 
 OPTION = "--recipe"
@@ -74,8 +75,11 @@ class SketchingSource:
             )
 
 
-def sketched(recording: OpenedRecording, source: SketchingSource, progress: Progress) -> tuple[Dynamics, str]:
-    """The recording with sketches, which are put into its file where that can be written, and what to say of them.
+def sketched(
+    recording: OpenedRecording, source: SketchingSource, progress: Progress
+) -> tuple[Dynamics, tuple[str, ...], FeatureBlocks]:
+    """The recording with sketches, which are put into its file where that can be written, what to say of them, and the
+    blocks that they lie in until these are removed.
 
     They are those that ``gptfl collect --sketches`` takes of the same pool by the same recipe and seed.
 
@@ -104,12 +108,15 @@ def sketched(recording: OpenedRecording, source: SketchingSource, progress: Prog
     job = ReferenceJob(recording.path, len(pool), batching, steps, source.seed, 0, request)
     metric = make_metric(recording.registry, "loss")
     maker = TrainerMaker(source.model, source.device, data, (metric,), recipe, progress)
-    found = job.sketched(maker(), progress)
+    found, sketching = job.sketched(maker(), progress)
     try:
         append_sketches(recording.path, found)
     except ResourceError as error:
-        return replace(dynamics, sketches=found), f"{TAKEN}; the features alone keep them, for {error.problem}"
-    return read_dynamics(recording.path), TAKEN  # as rounded there, so that the features are the same once more
+        alone = f"{TAKEN}; the features alone keep them, for {error.problem}"
+        return replace(dynamics, sketches=found), (alone, *sketching.notes), sketching.kept
+    sketching.kept.remove()
+    # As rounded there, so that the features are the same once more.
+    return read_dynamics(recording.path), (TAKEN, *sketching.notes), sketching.kept
 
 
 def _listed(given: Sequence[str]) -> str:

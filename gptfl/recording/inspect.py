@@ -24,7 +24,7 @@ from gptfl.store.predictions import read_predictions
 from gptfl.store.recordings import read_dynamics
 from gptfl.store.run_files import read_run, run_files
 from gptfl.store.simulators import read_simulator
-from gptfl.store.workspace import runs_folder
+from gptfl.store.workspace import REFERENCE, reference_folder, runs_folder
 
 Rows = list[tuple[str, str]]
 
@@ -124,11 +124,13 @@ def _of_dynamics(dynamics: Dynamics) -> Rows:
 
 
 def _beside(path: Path) -> Rows:
-    count = len(run_files(path))
-    if not count:
-        return []
-    text = "1 of the runs lies" if count == 1 else f"{count} of the runs lie"
-    return [("beside the file", f"{text} in {runs_folder(path).name} until gptfl collect merges them")]
+    count, folder, rows = len(run_files(path)), reference_folder(path), list[tuple[str, str]]()
+    if count:
+        text = "1 of the runs lies" if count == 1 else f"{count} of the runs lie"
+        rows.append(("beside the file", f"{text} in {runs_folder(path).name} until gptfl collect merges them"))
+    if (folder / REFERENCE).is_file():
+        rows.append(("kept reference", f"in {folder.name}, for gradients of new rows (gptfl featurize --new)"))
+    return rows
 
 
 def _of_run(path: Path) -> Rows:

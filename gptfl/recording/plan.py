@@ -304,6 +304,7 @@ def _gradients(
         steps=steps,
         pool=design.pool,
         test=test,
+        keep=gradient_options.keep_reference,
     )
     return gradient_request, sketches
 

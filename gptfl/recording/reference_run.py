@@ -19,11 +19,13 @@ from gptfl.recording.gradient_request import GradientCost, products_bytes
 from gptfl.recording.sketch_request import SketchCost, SketchRequest
 from gptfl.recording.sketch_units import shares_out, sketch_by_units
 from gptfl.store.recordings import append_gradients, append_sketches
+from gptfl.store.workspace import reference_folder
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from gptfl.training.gradient_sketches import Sketching, SketchSetup
+    from gptfl.training.kept_sketches import KeptSketching
     from gptfl.training.reference_run import Moment, Setup
     from gptfl.training.trainer import RecordingTrainer
 
@@ -98,6 +100,30 @@ class ReferenceJob:
         if self.sketches is not None and sketches is not None:
             self.sketches.check(sketches, self.sketch_points, str(self.path))
         return bool(self.points) and products is None, self.sketches is not None and sketches is None
+
+    def lacks_reference(self, existing: Dynamics | None) -> bool:
+        """Whether the reference run of a recording is to be kept, and isn't yet. Raises ``DataError`` where another one is."""
+        from gptfl.training.reference_points import REMEDY, read_about
+
+        if self.sketches is None or not self.sketches.keep:
+            return False
+        about = read_about(reference_folder(self.path))
+        if about is None:
+            return True
+        same = existing is not None and about.examples == existing.examples
+        if not same or about.seed != self.plan().seed or about.steps != self.sketch_points:
+            raise DataError(f"{reference_folder(self.path)} keeps another reference run", REMEDY)
+        return False
+
+    def lacks(self, existing: Dynamics | None) -> bool:
+        """Whether anything is wanted that isn't there yet. Raises ``DataError`` as ``left`` and ``lacks_reference``."""
+        return any(self.left(existing)) or self.lacks_reference(existing)
+
+    def kept_bytes(self, trainer: "RecordingTrainer", existing: Dynamics | None) -> int:
+        """What keeping the reference run of a recording takes on disk, 0 where it isn't to be kept, or is already."""
+        from gptfl.training.reference_points import kept_bytes
+
+        return kept_bytes(trainer, self.sketch_points) if self.lacks_reference(existing) else 0
 
     def cost(self, trainer: "RecordingTrainer", seconds_per_step: float) -> GradientCost:
         """Time one block of gradients on either side and their products, and scale up."""
@@ -176,7 +202,7 @@ class ReferenceJob:
 
         lacks_products, lacks_sketches = self.left(existing)
         visits: dict[int, list[Callable[[Moment], None]]] = {}
-        plan, added = self.plan(), []
+        plan, added = self.plan(), self._keep(trainer, existing)
         if lacks_products:
             setup = self._set_up(trainer)
             total = len(self.points), len(setup.pool) * len(setup.test)
@@ -192,6 +218,8 @@ class ReferenceJob:
             for one in visits[moment.step]:
                 one(moment)
 
+        if not visits:
+            return tuple(added)
         if maker is not None and executor is not None and shares_out(executor) and not lacks_products:
             rates = sketch_by_units(executor, maker, plan, self.sketch_points, sketching, progress)
         else:
@@ -204,14 +232,33 @@ class ReferenceJob:
             added.append(f"gradient sketches at steps {_listed(self.sketch_points)} of a reference run added")
         return tuple(added)
 
-    def sketched(self, trainer: "RecordingTrainer", progress: Progress) -> GradientSketches:
-        """Carry out the reference run for its sketches alone; nothing is written."""
+    def _keep(self, trainer: "RecordingTrainer", existing: Dynamics | None) -> list[str]:
+        """Keep the reference run where that is wanted and it isn't yet; what to tell of it.
+
+        It is followed for this alone: beside the gradients of a pool that takes little.
+        """
+        from gptfl.training.reference_points import ReferenceKeeper
         from gptfl.training.reference_run import follow_reference
 
-        plan = self.plan()
-        sketching = self._sketcher(trainer, plan, progress)
-        run = follow_reference(trainer, plan, self.sketch_points, sketching)
-        return sketching.sketches(run.rates, run.scales(trainer, sketching.steps))
+        if not self.lacks_reference(existing):
+            return []
+        assert existing is not None  # its runs are recorded before
+        keeper, plan = ReferenceKeeper(reference_folder(self.path), trainer), self.plan()
+        keeper.finish(follow_reference(trainer, plan, self.sketch_points, keeper), existing.examples, plan.seed)
+        return [f"the reference run is kept in {reference_folder(self.path)}"]
+
+    def sketched(self, trainer: "RecordingTrainer", progress: Progress) -> tuple[GradientSketches, "KeptSketching"]:
+        """Carry out the reference run for its sketches alone, which lie in blocks beside the recording until these are removed.
+
+        Blocks that an earlier call left there are taken.
+        """
+        from gptfl.training.kept_sketches import KeptSketching
+
+        setup = self._set_up_sketches(trainer)
+        sketching = KeptSketching(trainer, self.plan(), self.sketch_points, setup, self.path)
+        total = len(self.sketch_points), len(setup.pool) + len(setup.test)
+        sketching.on_examples = counting(progress, "sketches", "examples", *total, sketching.done)
+        return sketching.follow(), sketching
 
     def _sketcher(self, trainer: "RecordingTrainer", plan: "Plan", progress: Progress) -> "Sketching":
         from gptfl.training.gradient_sketches import Sketching
@@ -251,7 +298,9 @@ def advised(trainer: "RecordingTrainer", instead: str) -> Iterator[None]:
         raise DataError(f"{trainer.network.loaded.source.name}: {error.problem}", instead) from error
 
 
-def counting(progress: Progress, what: str, unit: str, points: int, each: int) -> Callable[[int, int, int], None]:
+def counting(
+    progress: Progress, what: str, unit: str, points: int, each: int, done: int = 0
+) -> Callable[[int, int, int], None]:
     """A callback that adds up what is done at each point of the reference run; it takes point, step and how much more is
     done.
 
@@ -261,15 +310,15 @@ def counting(progress: Progress, what: str, unit: str, points: int, each: int) -
         unit: what is counted, such as "examples".
         points: how many points the reference run has.
         each: how much there is to do at each.
+        done: how much was there before.
     """
-    done = 0
 
     def on_done(point: int, step: int, more: int) -> None:
         nonlocal done
         done += more
         progress(what, done, points * each, f"{unit}; point {point + 1} of {points}, step {step}")
 
-    progress(what, 0, points * each, f"{unit} of the reference run")
+    progress(what, done, points * each, f"{unit} of the reference run")
     return on_done
 
 

@@ -105,7 +105,7 @@ class RecordingJob:
 
     def lacks_gradients(self) -> bool:
         """Whether anything along a reference run is asked for and not there yet; raises as ``left``."""
-        return self.reference is not None and any(self.reference.left(self._existing()))
+        return self.reference is not None and self.reference.lacks(self._existing())
 
     def record_reference(
         self, trainer: "RecordingTrainer", progress: Progress, executor: Executor, make_trainer: TrainerMaker
@@ -251,6 +251,7 @@ class RecordingJob:
                 if executor is not None and shares_out(executor) and not products:
                     cost = replace(cost, workers=workers_of(executor))
                 guess = replace(guess, sketches=cost)
+            guess = replace(guess, reference_bytes=self.reference.kept_bytes(trainer, self._existing()))
         if announce is not None:
             announce(guess)
         if self.checkpoint_writer is not None:

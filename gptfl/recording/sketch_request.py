@@ -15,13 +15,15 @@ POINTS, DIMENSIONS = 4, 8192
 class SketchRequest:
     """Sketches of so many ``dimensions`` at so many points of a reference run; ``modules`` as in ``GradientSketches``.
 
-    ``option`` is the one that asks for them: --sketches, or --few-runs, which implies them.
+    ``option`` is the one that asks for them: --sketches, or --few-runs, which implies them. ``keep`` says whether the
+    reference run is kept beside the recording.
     """
 
     points: int
     dimensions: int
     modules: str | None
     option: str = "--sketches"
+    keep: bool = False
 
     def bytes(self, pool: int, test: int) -> int:
         """What they take in a file, unpacked: three of a pool example, two of a test example, in 16 bits, and products."""
@@ -54,6 +56,7 @@ def read_sketch_request(
     steps: int,
     pool: int,
     test: int,
+    keep: bool = False,
 ) -> SketchRequest | None:
     """What the options ask for; None where no ``option`` asks for sketches.
 
@@ -65,6 +68,7 @@ def read_sketch_request(
         steps: how many steps a run has.
         pool: how many training examples there are.
         test: how many test examples there are.
+        keep: whether the reference run is to be kept.
 
     Raises ``UsageError`` where they make no sense for runs of so many steps, or make a file that gptfl doesn't read.
     """
@@ -74,6 +78,8 @@ def read_sketch_request(
         if given:
             option, value = next(iter(given.items()))
             raise UsageError(f"{option} {value} without --sketches says nothing", "add --sketches, or leave it out")
+        if keep:
+            raise UsageError("--keep-reference is given without --sketches", "add --sketches, or leave it out")
         return None
     if points is not None and not 1 <= points <= steps + 1:
         raise UsageError(
@@ -86,6 +92,7 @@ def read_sketch_request(
         DIMENSIONS if dimensions is None else dimensions,
         modules,
         option,
+        keep,
     )
     if request.bytes(pool, test) > MAX_BYTES:
         raise UsageError(

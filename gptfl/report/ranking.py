@@ -4,35 +4,42 @@ import csv
 import io
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 import numpy as np
 from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from gptfl.core import Example, word_of
 from gptfl.core.excerpts import excerpts_at
 from gptfl.core.texts import json_text, shown_line, written_id
 from gptfl.errors import UsageError
-from gptfl.influence.cleaning import CLEANING, COMBINED
 from gptfl.influence.ranking import Ranking, RankResult, TokenInfluence
 from gptfl.influence.targets import LEVEL, SELF
-from gptfl.influence.verdicts import BOTH_SIDES
-from gptfl.report.cleaning import cleaning_table, row_of
+from gptfl.report.cleaning import cleaning_table
 from gptfl.report.groups import groups_of_json, groups_to_csv
-from gptfl.report.kept import columns_of, kept_cells, kept_json, kept_names, kept_row, kept_verdicts
+from gptfl.report.kept import kept_cells, kept_json, kept_names, kept_verdicts
 from gptfl.report.number_scale import NumberScale
 from gptfl.report.pictures import drawn_text, new_figure, save_figure
 from gptfl.report.plain import with_plain
+from gptfl.report.ranking_rows import columns_of_table, count_shown, is_grouped, ranked_row, shown, table_rows
 from gptfl.report.verdicts import verdict_counts
 from gptfl.scores.detection import Detection, perfect_shares
 from gptfl.store.outputs import written_whole
+from gptfl.store.parquet_rows import write_parquet
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-TABLES = (".csv", ".json")
+TABLES = (".csv", ".parquet", ".json")
+MADE_BY = "gptfl rank"
+KINDS_OF: dict[str, type] = {
+    **dict.fromkeys(("estimator", "id", "group", "class", "text"), str),
+    **dict.fromkeys(("verdict", "retained_verdict", "both_verdict"), str),
+    **dict.fromkeys(("rank", "rows", "rows_helpful", "rows_harmful", "rows_unclear"), int),
+    "flipped": bool,
+}
+"""What the columns of a table hold; any other holds numbers."""
 
 SHARES = (0.1, 0.2, 0.4)
 """The shares of the pool checked at which the table says how many flips were found."""
@@ -47,35 +54,9 @@ RANDOM = "#7F7F7F"
 def check_table(path: Path) -> None:
     """Raise ``UsageError`` unless a suffix names a kind of table."""
     if path.suffix.lower() not in TABLES:
-        raise UsageError(f"--output {path} has no known suffix for a table", f"end it in {' or '.join(TABLES)}")
-
-
-def shown(ranking: Ranking, top: int | None, reverse: bool, only: str | None = None) -> list[tuple[int, int]]:
-    """(rank, place in the pool) of those to show; ranks count from 1 at the highest influence.
-
-    Args:
-        ranking: whose rows.
-        top: how many; None for all.
-        reverse: whether the lowest influence comes first. The order of ``--for cleaning`` stays.
-        only: the verdict of those to show; None for any.
-    """
-    ranked = list(enumerate(ranking.order, 1))
-    reverse = reverse and ranking.how != CLEANING  # whose first are the suspicious ones
-    if only is not None:
-        ranked = [one for one in ranked if _has(ranking, one[1], only)]
-    return (ranked[::-1] if reverse else ranked)[:top]
-
-
-def _has(ranking: Ranking, place: int, only: str) -> bool:
-    """Whether a row has a verdict, on both sides where that is asked for."""
-    if only == BOTH_SIDES:
-        return ranking.kept is not None and ranking.kept.known is not None and bool(ranking.kept.known[place])
-    return ranking.verdicts is not None and ranking.verdicts.of(place) == only
-
-
-def class_of(example: Example) -> str:
-    """An example's class by its text, where it has choices; else by its number; empty without a class."""
-    return shown_line(word_of(example))
+        raise UsageError(
+            f"--output {path} has no known suffix for a table", f"end it in {', '.join(TABLES[:-1])} or {TABLES[-1]}"
+        )
 
 
 def to_csv(result: RankResult, top: int | None = None, reverse: bool = False, only: str | None = None) -> str:
@@ -87,30 +68,43 @@ def to_csv(result: RankResult, top: int | None = None, reverse: bool = False, on
         reverse: whether the lowest influence comes first.
         only: the verdict of those to take; None for any.
 
-    ``low``, ``high``, ``verdict`` and ``wrong_sign`` are there only where an estimator says how sure it is, ``flipped``
-    only for a recording with flipped labels.
+    What one has as columns, ``ranking_rows.columns_of_table`` says.
     """
-    text = io.StringIO()
-    if any(ranking.groups is not None for ranking in result.rankings):
+    if is_grouped(result):
         return groups_to_csv([(one.label, one.groups) for one in result.rankings if one.groups], top, reverse, only)
-    bounds = ["low", "high"] if any(ranking.low is not None for ranking in result.rankings) else []
-    known = ["verdict", "wrong_sign"] if any(ranking.verdicts is not None for ranking in result.rankings) else []
-    known += columns_of([one.kept for one in result.rankings if one.kept is not None])
-    extra = [] if result.flipped is None else ["flipped"]
-    named = [] if result.tokens is None else [f"token {number}" for number in range(1, 1 + len(result.tokens.tokens))]
-    if result.signs is not None:
-        bounds = [*result.signs]
-    value = "influence" if result.signs is None else COMBINED
-    columns = ["rank", "id", value, *bounds, *named, *known, "class", *extra, "text"]
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["estimator", *columns])
-    for ranking in result.rankings:
-        for rank, place in shown(ranking, top, reverse and result.on != SELF, only):
-            row = _row(result, ranking, rank, place)
-            row["id"] = written_id(row["id"])
-            row |= dict(zip(named, row.pop("tokens", ()), strict=True))
-            writer.writerow([ranking.label, *(_cell(row.get(column, "")) for column in columns)])
+    text = io.StringIO()
+    _put_csv(text, result, top, reverse, only)
     return text.getvalue()
+
+
+def _put_csv(stream: TextIO, result: RankResult, top: int | None, reverse: bool, only: str | None) -> None:
+    """Write the rows one after the other."""
+    columns = columns_of_table(result)
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow(columns)
+    for row in table_rows(result, top, reverse, only):
+        row["id"] = written_id(row["id"])
+        writer.writerow([_cell(row.get(column, "")) for column in columns])
+
+
+def put_parquet(result: RankResult, path: Path, top: int | None, reverse: bool, only: str | None) -> None:
+    """Write the rows as Parquet, some at a time, with the columns of the CSV; ids are as they are.
+
+    Args:
+        result: rankings of one recording.
+        path: of the file.
+        top: so many examples, or groups, of each ranking, None for all.
+        reverse: whether the lowest come first.
+        only: the verdict of the rows that count, None for all.
+    """
+    rows = table_rows(result, top, reverse, only)
+    if is_grouped(result):
+        held = list(rows)
+        columns = list(dict.fromkeys(name for row in held for name in row)) or ["estimator", "rank", "group"]
+        rows = iter(held)
+    else:
+        columns = columns_of_table(result)
+    write_parquet(path, {name: KINDS_OF.get(name, float) for name in columns}, rows, MADE_BY)
 
 
 def to_json(result: RankResult, top: int | None = None, reverse: bool = False, only: str | None = None) -> str:
@@ -138,7 +132,7 @@ def to_json(result: RankResult, top: int | None = None, reverse: bool = False, o
                 **kept_json(ranking),
                 **({} if ranking.groups is None else groups_of_json(ranking.groups, top, reverse, only)),
                 "examples": [
-                    _row(result, ranking, rank, place)
+                    ranked_row(result, ranking, rank, place)
                     for rank, place in shown(ranking, top, reverse and result.on != SELF, only)
                 ],
             }
@@ -164,20 +158,27 @@ def to_json(result: RankResult, top: int | None = None, reverse: bool = False, o
 def write_table(
     result: RankResult, path: Path, top: int | None = None, reverse: bool = False, only: str | None = None
 ) -> None:
-    """Write the CSV or JSON that a suffix names.
+    """Write the CSV, Parquet or JSON that a suffix names; rows of the first two are never in memory all at once.
 
     Args:
         result: rankings of one recording.
-        path: of the file, ending in .csv or .json.
+        path: of the file, ending in .csv, .parquet or .json.
         top: so many examples of each ranking, None for all.
         reverse: whether the lowest come first.
         only: the verdict of the rows that count, None for all.
 
     Raises ``ResourceError`` if it can't be written.
     """
-    text = (to_csv if path.suffix.lower() == ".csv" else to_json)(result, top, reverse, only)
+    suffix = path.suffix.lower()
     with written_whole(path) as part:
-        part.write_text(text, encoding="utf-8")
+        if suffix == ".parquet":
+            put_parquet(result, part, top, reverse, only)
+        elif suffix == ".csv" and not is_grouped(result):
+            with part.open("w", encoding="utf-8", newline="") as stream:
+                _put_csv(stream, result, top, reverse, only)
+        else:
+            text = (to_csv if suffix == ".csv" else to_json)(result, top, reverse, only)
+            part.write_text(text, encoding="utf-8")
 
 
 def rich_table(result: RankResult, ranking: Ranking, top: int | None, reverse: bool, only: str | None = None) -> Table:
@@ -191,9 +192,10 @@ def rich_table(result: RankResult, ranking: Ranking, top: int | None, reverse: b
         only: the verdict of the rows that count, None for all.
     """
     reverse = reverse and result.on != SELF  # the most suspicious are the highest there
-    total = len(shown(ranking, None, reverse, only))
+    total = count_shown(ranking, only)
     if result.signs is not None:
-        return cleaning_table(result, ranking, shown(ranking, top, reverse and result.on != SELF, only), total)
+        rows = list(shown(ranking, top, reverse and result.on != SELF, only))
+        return cleaning_table(result, ranking, rows, total)
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 2, 0, 0), pad_edge=False, caption_justify="left")
     if top is not None and top < total:
         end = "lowest" if reverse else "highest"
@@ -216,7 +218,7 @@ def rich_table(result: RankResult, ranking: Ranking, top: int | None, reverse: b
     rows = list(shown(ranking, top, reverse and result.on != SELF, only))
     pieces = excerpts_at(result.pool, [place for _, place in rows])
     for rank, place in rows:
-        row = _row(result, ranking, rank, place)
+        row = ranked_row(result, ranking, rank, place)
         span = [scale.span(row["low"], row["high"], "+.3g")] if bounds else []
         cells = [str(rank), scale.number(row["influence"], "+.3g"), *span, *kept_cells(ranking, place)]
         cells += [written_id(row["id"]), row["class"]]
@@ -308,30 +310,6 @@ def draw_detection(path: Path, detections: Mapping[str, Detection], flips: int, 
     Raises ``ResourceError`` if it can't be written.
     """
     save_figure(detection_figure(detections, flips, total, title), path)
-
-
-def _row(result: RankResult, ranking: Ranking, rank: int, place: int) -> dict[str, Any]:
-    if result.signs is not None:
-        return row_of(result, ranking, rank, place)
-    example = result.pool[place]
-    flips = {} if result.flipped is None else {"flipped": bool(result.flipped[place])}
-    bounds = {"low": ranking.low, "high": ranking.high}
-    return {
-        "rank": rank,
-        "id": example.id,
-        "influence": float(ranking.influence[place]),
-        **{name: float(bound[place]) for name, bound in bounds.items() if bound is not None},
-        **(
-            {}
-            if ranking.verdicts is None
-            else {"verdict": ranking.verdicts.of(place), "wrong_sign": float(ranking.verdicts.wrong_sign[place])}
-        ),
-        **kept_row(ranking, place),
-        **({} if result.tokens is None else {"tokens": result.tokens.influence[place].tolist()}),
-        "class": class_of(example),
-        **flips,
-        "text": shown_line(example.text),
-    }
 
 
 def _cell(value: object) -> object:

@@ -9,7 +9,8 @@ from gptfl.core.texts import json_text, shown_line, written_id
 from gptfl.influence.ranking import Ranking, RankResult
 from gptfl.influence.selection import Selection
 from gptfl.report.plain import with_plain
-from gptfl.report.ranking import class_of, rich_table
+from gptfl.report.ranking import rich_table
+from gptfl.report.ranking_rows import class_of
 
 HEAD = "# gptfl select"
 """How a file of selected ids begins."""

@@ -9,6 +9,7 @@ from gptfl.core import Progress, silent, user_path
 from gptfl.core.splits import FEWEST_FIT_RUNS, check_fit_runs, stored_split
 from gptfl.errors import UsageError
 from gptfl.features.lookup import FeatureLookup
+from gptfl.features.whole import in_memory as whole_features
 from gptfl.options.base import assemble, shell_names
 from gptfl.options.signature import takes
 from gptfl.options.simulation import FitOptions
@@ -113,7 +114,7 @@ def fit_with(options: FitOptions, *, progress: Progress = silent) -> FitResult:
     feature_choice = FeatureLookup(recording, inputs.features, encoder).provide(named.estimator)
     found = feature_choice.features
     if options.embed_features and found is not None:
-        found = found.in_memory()
+        found, _ = whole_features(found, "--embed-features")
     sides = () if held_out is None else held_out.sides
     problem = unmet_need(named.estimator, recording, found, chosen) or refusal(named.estimator, sides)
     if problem is not None:

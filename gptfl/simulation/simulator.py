@@ -24,7 +24,7 @@ from gptfl.store.simulators import SimulatorFile, read_simulator
 from gptfl.store.workspace import FoundFile, Workspace, stem_of
 
 if TYPE_CHECKING:
-    from gptfl.simulation.new_examples import NewExamples
+    from gptfl.recording.new_examples import NewExamples
 
 
 @dataclass(frozen=True, slots=True)
@@ -310,7 +310,9 @@ def with_new_examples(
         (*whole.test, *new.test),
         np.append(whole.pool_seen, np.full(len(new.pool), -1)),
         np.append(whole.test_seen, np.full(len(new.test), -1)),
-        None if whole.features is None else beside(whole.features, new.pool, new.test, source.recording, progress),
+        None
+        if whole.features is None
+        else beside(whole.features, new.pool, new.test, source.recording, progress, model),
     )
     return replace(source, pool=ExampleIndex(scope.pool), scope=scope, new=new, memo={})
 

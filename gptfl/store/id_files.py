@@ -17,9 +17,12 @@ from gptfl.core.texts import JsonError, id_on, parse_json
 from gptfl.errors import DataError
 from gptfl.plugins.registry import suggest
 from gptfl.store.jsonlines import Limits, text_lines
+from gptfl.store.row_files import PARQUET
 
 LIMITS = Limits(line=4 * 2**20, file=64 * 2**20, lines=2_000_000)
 """No list of ids or batches is larger than this; a larger file is something else."""
+MAX_PARQUET = 2**30
+"""Bytes of a Parquet file once it is unpacked: rankings of large pools hold the rows' texts, which aren't kept."""
 MAX_ENTRIES = 2**25
 """Batches, padded to the widest, have at most this many entries."""
 MAX_BATCHES = 250_000
@@ -135,9 +138,9 @@ class IdRow:
 def read_ids(path: Path, known: Container[str], count: int | None = None) -> Iterator[IdRow]:
     """The ids that a file names, in its order: one a line, or the rows of a table.
 
-    Tables are what ``gptfl rank`` and ``gptfl select`` write as CSV or JSON, and any other CSV with a column ``id``, JSON
-    lines or JSON document of objects with a key ``id``. What a file is, its first line that isn't blank tells. A line
-    that names a known id is that id, whatever it holds.
+    Tables are what ``gptfl rank`` and ``gptfl select`` write as CSV, Parquet or JSON, and any other CSV or Parquet with a
+    column ``id``, JSON lines or JSON document of objects with a key ``id``. Parquet is told by its name, and what any other
+    file is, by its first line that isn't blank. A line that names a known id is that id, whatever it holds.
 
     Args:
         path: the file or pipe, read once.
@@ -146,6 +149,8 @@ def read_ids(path: Path, known: Container[str], count: int | None = None) -> Ite
 
     Raises ``DataError``, naming file and line, for what can't be read, and for a table of several rankings.
     """
+    if path.name.lower().endswith(PARQUET):
+        return _parquet_rows(path)
     count = len(known) if count is None else count  # type: ignore[arg-type]
     lines = text_lines(path, LIMITS)
     before: list[tuple[int, str]] = []
@@ -228,6 +233,21 @@ def _csv_rows(path: Path, lines: Iterator[tuple[int, str]], known: Container[str
         yield IdRow(where, written.strip() if found is None else found, values)
 
 
+def _parquet_rows(path: Path) -> Iterator[IdRow]:
+    """The rows of a Parquet file with a column ``id``, which holds ids as they are."""
+    from gptfl.store.arrow_rows import read_parquet_file  # takes long to load
+
+    rankings: set[Any] = set()
+    try:
+        for row in read_parquet_file(path, replace(LIMITS, file=MAX_PARQUET)):
+            values = {key: value for key, value in row.values.items() if key != "text"}
+            rankings.add(values.get("estimator"))
+            _check_one_ranking(path, len(rankings))
+            yield _id_row(values, row.place)
+    except OSError as error:
+        raise DataError(f"{path} can't be read: {error.strerror or error}", "check the path and its rights") from error
+
+
 def _json_rows(path: Path, lines: Iterator[tuple[int, str]]) -> Iterator[IdRow]:
     """The rows of JSON lines, or of a document of one ranking or selection."""
     held: list[str] = []
@@ -289,5 +309,5 @@ def _parsed(text: str, where: str) -> Any:
 def _id_row(row: Any, where: str) -> IdRow:
     name = row.get("id") if isinstance(row, dict) else None
     if not (isinstance(name, str) or type(name) is int):
-        raise DataError(f"{where} has no id", 'expected an object with the key "id"')
+        raise DataError(f"{where} has no id", 'expected an object with the key "id", or a column of that name')
     return IdRow(where, str(name), {key: value for key, value in row.items() if key != "id"})

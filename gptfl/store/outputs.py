@@ -9,6 +9,7 @@ from typing import Any, Generic, TypeVar
 from gptfl.errors import DataError, GptflError, NotKept, ResourceError
 from gptfl.store.durable import cannot_write, part_of, put_in_place
 from gptfl.store.kinds import KINDS
+from gptfl.store.parquet_rows import made_by
 
 PAGE = b"<!doctype html>\n<!-- gptfl report -->"
 """How a page begins."""
@@ -18,6 +19,7 @@ STARTS: dict[str, tuple[bytes, ...]] = {
     ".svg": (b"<?xml", b"<svg"),
     ".json": (b'{\n  "recording": ',),
     ".csv": (b"estimator,",),
+    ".parquet": (b"PAR1",),
     ".txt": (b"# gptfl select",),
     ".html": (PAGE,),
     ".htm": (PAGE,),
@@ -55,7 +57,7 @@ def check_plain_target(path: Path, flag: str) -> None:
             begins = file.read(max(map(len, starts)))
     except OSError as error:
         raise _keep(path, f"can't be read ({error.strerror})", flag) from error
-    if not begins.startswith(starts):
+    if not begins.startswith(starts) or (path.suffix.lower() == ".parquet" and made_by(path) is None):
         raise _keep(path, f"is not a {path.suffix.lower()} file as gptfl writes them", flag)
 
 

@@ -6,9 +6,10 @@ from typing import overload
 
 import h5py
 import numpy as np
-from jaxtyping import Float, Float16, Float32
+from jaxtyping import Float, Float16, Float32, Int
 
 from gptfl.core import GradientProducts, GradientSketches, SketchPoint
+from gptfl.core.blocked_rows import BlockedRows, as_array, row_blocks, rows_at_once
 from gptfl.errors import DataError
 from gptfl.store import files, hdf5
 from gptfl.store.gradients import check_gradients, get_own_counted, get_products, put_own_counted, put_products
@@ -16,6 +17,8 @@ from gptfl.store.kinds import DYNAMICS
 from gptfl.store.seconds import get_seconds, put_seconds
 
 GROUP, PRODUCTS = "sketches", "products"
+ELSE = ("runs", "gradients")
+"""Groups of a recording that take long to look through."""
 REMEDY = "record it again with gptfl collect --sketches"
 SIDES: Mapping[str, str] = {"train": "pool", "test": "test"} | {
     "preconditioned": "pool",
@@ -35,9 +38,46 @@ def pack(values: Float[np.ndarray, "row d"]) -> tuple[Float16[np.ndarray, "row d
     return (values / divisors[:, None]).astype(np.float16), scales
 
 
+def _packed(
+    values: Float[np.ndarray, "row d"],
+) -> tuple[Float16[np.ndarray, "row d"], Float32[np.ndarray, " row"]]:
+    """What ``pack`` makes of rows, some of which are read at a time."""
+    packed, scales = np.empty(values.shape, dtype=np.float16), np.empty(len(values), dtype=np.float32)
+    for start, rows in row_blocks(values):
+        packed[start : start + len(rows)], scales[start : start + len(rows)] = pack(rows)
+    return packed, scales
+
+
 def unpack(values: Float16[np.ndarray, "row d"], scales: Float32[np.ndarray, " row"]) -> Float32[np.ndarray, "row d"]:
     """What ``pack`` was given, as 32-bit floats."""
     return np.asarray(values.astype(np.float32) * scales[:, None])
+
+
+class _StoredSketches(BlockedRows):
+    """The pool's rows of one array of a point in a recording's file, which is opened for each reading."""
+
+    def __init__(self, path: Path, step: int, name: str, shape: tuple[int, int]) -> None:
+        self.path, self.step, self.name, self.shape, self.dtype = path, step, name, shape, np.dtype(np.float32)
+
+    def read(self, start: int, stop: int) -> Float[np.ndarray, "row d"]:
+        """Rows ``start`` to ``stop``. Raises ``DataError`` where the file is gone or damaged."""
+        with files.open_file(self.path, DYNAMICS, skipped=ELSE) as file:
+            group = _point(file, self.step)
+            packed, scales = (
+                hdf5.get_rows(hdf5.get_dataset(group, name, ndim, "f", known=True), start, stop)
+                for name, ndim in ((self.name, 2), (f"{self.name}_scale", 1))
+            )
+        return _finite(packed, scales, f"{self.path}: {self.step}/{self.name}")
+
+    def take(self, places: Int[np.ndarray, " row"]) -> Float[np.ndarray, "row d"]:
+        """The rows at ascending places."""
+        found = np.empty((len(places), self.shape[1]), self.dtype)
+        most = rows_at_once(self.shape[1] * self.dtype.itemsize)
+        for number in np.unique(places // most).tolist():
+            first, last = np.searchsorted(places, (number * most, (number + 1) * most))
+            begin = int(places[first])
+            found[first:last] = self.read(begin, int(places[last - 1]) + 1)[places[first:last] - begin]
+        return found
 
 
 class StoredPoints(Sequence[SketchPoint]):
@@ -64,6 +104,23 @@ class StoredPoints(Sequence[SketchPoint]):
         with files.open_file(self.path, DYNAMICS) as file:
             group = _point(file, step)
             parts = {name: _unpacked(group, name) for name in SIDES if name in group}
+        return SketchPoint(step, *(parts.get(name) for name in SIDES))  # type: ignore[arg-type]
+
+    def in_blocks(self, place: int) -> SketchPoint:
+        """A point of which the pool's rows are read when they are asked for.
+
+        Raises ``DataError`` where the file is gone or damaged.
+        """
+        step = self.steps[place]
+        parts: dict[str, np.ndarray] = {}
+        with files.open_file(self.path, DYNAMICS, skipped=ELSE) as file:
+            group = _point(file, step)
+            for name, side in SIDES.items():
+                if name in group and side == "pool":
+                    dataset = hdf5.get_dataset(group, name, 2, "f")
+                    parts[name] = as_array(_StoredSketches(self.path, step, name, dataset.shape))
+                elif name in group:
+                    parts[name] = _unpacked(group, name)
         return SketchPoint(step, *(parts.get(name) for name in SIDES))  # type: ignore[arg-type]
 
 
@@ -96,12 +153,12 @@ def put_sketches(file: h5py.File, sketches: GradientSketches, pool: int, test: i
         put_products(group.create_group(PRODUCTS), sketches.products)
     points = group.create_group("points")
     for place, step in enumerate(sketches.steps.tolist()):
-        one = sketches.points[place]
+        one = sketches.point(place)
         point = points.create_group(str(step))
         for name in SIDES:
             values = getattr(one, name)
             if values is not None:
-                packed, scales = pack(values)
+                packed, scales = _packed(values)
                 hdf5.put_array(point, name, packed)
                 hdf5.put_array(point, f"{name}_scale", scales)
         _check_shapes(point, sketches.dimensions, pool, test)
@@ -143,10 +200,16 @@ def _point(file: h5py.File, step: int) -> h5py.Group:
 
 def _unpacked(group: h5py.Group, name: str) -> Float[np.ndarray, "row d"]:
     packed, scales = hdf5.get_array(group, name, 2, "f"), hdf5.get_array(group, f"{name}_scale", 1, "f")
+    return _finite(packed, scales, f"{hdf5.path_of(group)}: {group.name}/{name}")
+
+
+def _finite(
+    packed: Float[np.ndarray, "row d"], scales: Float[np.ndarray, " row"], where: str
+) -> Float[np.ndarray, "row d"]:
     with np.errstate(over="ignore", invalid="ignore"):
         values = unpack(packed, scales)
     if not np.isfinite(values).all():
-        raise DataError(f"{hdf5.path_of(group)}: {group.name}/{name} holds values that are not finite", REMEDY)
+        raise DataError(f"{where} holds values that are not finite", REMEDY)
     return values
 
 

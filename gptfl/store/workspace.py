@@ -210,6 +210,15 @@ def runs_folder(recording: Path) -> Path:
     return place.parent / f"{place.name}.runs"
 
 
+REFERENCE = "reference.json"
+"""The file, written last, that says which reference run a folder keeps."""
+
+
+def reference_folder(recording: Path) -> Path:
+    """Where the reference run of a recording is kept."""
+    return recording.with_name(f"{recording.name}.reference")
+
+
 def stem_for(task: str, model: str) -> str:
     """The stem of a recording's files: task and model, made safe for file names."""
     return f"{safe_name(task)}-{safe_name(Path(model).name)}"

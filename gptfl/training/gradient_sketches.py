@@ -1,7 +1,7 @@
 """Gradient sketches at points along a reference run."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -157,8 +157,8 @@ class Sketching:
         """Take the sketches of one point as ``sketch_each`` gives them. Raises ``DataError`` where one is not finite."""
         ours, *our_wide = of_pool
         theirs, *their_wide = of_test
-        train = [_finite(x, "pool", self.pool, step) for x in ours]
-        tests = [_finite(x, "test", self.test, step) for x in theirs]
+        train = [finite(x, "pool", self.pool, step) for x in ours]
+        tests = [finite(x, "test", self.test, step) for x in theirs]
         if our_wide:
             self.products.append(Estimated.of(our_wide[0], their_wide[0]))
         divided, split = train[1:] or (None, None)
@@ -189,17 +189,7 @@ class Sketching:
         )
 
     def _products(self, rates: Float[np.ndarray, " step"]) -> GradientProducts:
-        found = self.products
-        return GradientProducts(
-            seed=self.seed,
-            steps=np.array(self.steps, dtype=np.int64),
-            learning_rates=rates,
-            raw=np.stack([one.raw for one in found]),
-            preconditioned=np.stack([one.preconditioned for one in found]),
-            self_raw=np.stack([one.self_raw for one in found]),
-            self_preconditioned=np.stack([one.self_preconditioned for one in found]),
-            own_counted=self.own_counted,
-        )
+        return products_of(self.products, self.seed, self.steps, rates, self.own_counted)
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,6 +211,30 @@ class Estimated:
         return cls(raw, divided.cpu().numpy(), own, own_divided.cpu().numpy())
 
 
+def products_of(
+    found: Sequence[Estimated], seed: int, steps: Sequence[int], rates: Float[np.ndarray, " step"], own_counted: bool
+) -> GradientProducts:
+    """The products estimated at all points of a run.
+
+    Args:
+        found: those at each.
+        seed: of the run.
+        steps: the points.
+        rates: the run's step sizes.
+        own_counted: as in ``GradientProducts``.
+    """
+    return GradientProducts(
+        seed=seed,
+        steps=np.array(steps, dtype=np.int64),
+        learning_rates=rates,
+        raw=np.stack([one.raw for one in found]),
+        preconditioned=np.stack([one.preconditioned for one in found]),
+        self_raw=np.stack([one.self_raw for one in found]),
+        self_preconditioned=np.stack([one.self_preconditioned for one in found]),
+        own_counted=own_counted,
+    )
+
+
 def _scaled(point: SketchPoint, by: Float[np.ndarray, " pool"]) -> SketchPoint:
     """The point with pool gradients that count by these factors."""
     each = by[:, None].astype(np.float32)
@@ -232,7 +246,17 @@ def _scaled(point: SketchPoint, by: Float[np.ndarray, " pool"]) -> SketchPoint:
     )
 
 
-def _finite(values: Tensor, side: str, examples: tuple[Example, ...], step: int) -> Float[np.ndarray, "example d"]:
+def finite(values: Tensor, side: str, examples: Sequence[Example], step: int) -> Float[np.ndarray, "example d"]:
+    """Sketches as 32-bit floats in memory.
+
+    Args:
+        values: one row an example.
+        side: what messages call it.
+        examples: whose they are.
+        step: of the reference run.
+
+    Raises ``DataError`` for the first that is not finite.
+    """
     good = torch.isfinite(values).all(dim=1)
     if not good.all():
         which = examples[int((~good).int().argmax())].id

@@ -64,10 +64,8 @@ class Setup:
         Raises ``DataError`` for a model whose gradients can't be taken apart by example.
         """
         tape = Tape(trainer.network)
-        pool, test = (
-            Side(trainer.rows, trainer.hidden),
-            test_side(trainer.network, trainer.tokenizer, trainer.evaluator),
-        )
+        pool = Side(trainer.rows, trainer.hidden)
+        test = test_side(trainer.network, trainer.tokenizer, trainer.evaluator)
         check_against_autograd(tape, pool)
         memory = memory or default_memory(trainer.network.device)
         weights = Weights.measured(tape, pool)
@@ -144,13 +142,16 @@ def adam_denominator(network: Network, optimiser: torch.optim.Optimizer, share: 
 class Moment:
     """A point of the reference run, its weights in the network; ``seconds`` were spent on training it so far.
 
-    ``own_counted`` is as in ``GradientSketches``.
+    ``own_counted`` is as in ``GradientSketches``. ``optimiser`` trains it, None where nothing does. ``share`` is the part of
+    an example's gradient in its batch's, None where its own isn't counted.
     """
 
     step: int
     denominator: Denominator | None
     seconds: float
     own_counted: bool = False
+    optimiser: torch.optim.Optimizer | None = None
+    share: float | None = None
 
 
 @dataclass(frozen=True)
@@ -242,7 +243,7 @@ def follow_reference(
                 # The optimiser's moments are of shortened gradients.
                 part = share * float(torch.stack(clipped).mean()) if clipped else share
                 divisor = denominator_of(trainer.network, optimiser, part if own else None)
-                visit(Moment(step, divisor, seconds, own))
+                visit(Moment(step, divisor, seconds, own, optimiser, part if own else None))
     finally:
         trainer.network.restore()
     return Followed(rates, tuple(float(factor) for factor in clipped))

@@ -62,6 +62,11 @@ class Splitter:
             )
             self._ids.update((text, np.array(ids, dtype=np.int32)) for text, ids in zip(new, made, strict=True))
 
+    def forget(self) -> None:
+        """Let go of all texts, which are tokenized again where they are asked for."""
+        self._ids.clear()
+        self._boundaries.clear()
+
     def ids(self, text: str) -> Ids:
         """The tokens of a text."""
         self.read((text,))

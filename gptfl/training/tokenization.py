@@ -62,6 +62,11 @@ class Tokenizer:
         for example, answers in answers_of_each:
             self.counts.add(example, answers, flag, self.encoded(example, flag, choices), self.splitter)
 
+    def forget(self) -> None:
+        """Let go of the tokens of all examples that were read, but not of what was counted."""
+        self.splitter.forget()
+        self.turns.forget()
+
     @property
     def notes(self) -> tuple[str, ...]:
         """What a user should know of the examples that were read."""

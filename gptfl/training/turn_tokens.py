@@ -43,6 +43,10 @@ class TurnTokens:
             self._marked[example.digest] = self._cut(self._whole(example, flag), f"{flag} example {example.id!r}")
         return self._marked[example.digest]
 
+    def forget(self) -> None:
+        """Let go of all conversations."""
+        self._marked.clear()
+
     def prompt(self, example: Example, flag: str) -> list[int]:
         """The tokens that text is generated after."""
         found = self.marked(example, flag)

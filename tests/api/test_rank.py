@@ -108,7 +108,11 @@ def test_flips_are_looked_for_where_influence_is_suspect(tmp_path, monkeypatch) 
         ({"estimators": ["muddled"]}, PluginError, r"told influences of shape \(14,\), not \(14, 1\)"),
         ({"estimators": ["bayes"], "features": "none.h5"}, DataError, "none.h5 does not exist"),
         ({"figure": "x.png"}, DataError, "has no flipped labels, and --figure x.png would"),
-        ({"output": "x.tex"}, UsageError, "--output x.tex has no known suffix for a table: end it in .csv or .json"),
+        (
+            {"output": "x.tex"},
+            UsageError,
+            "--output x.tex has no known suffix for a table: end it in .csv, .parquet or .json",
+        ),
         ({"estimators": ["liar"], "how": "derivative"}, PluginError, r"influences of shape \(2, 2\), not finite"),
         ({"estimators": ["witness"]}, DataError, "witness looks along the runs that it explains"),
         ({"estimators": ["class-share"]}, DataError, "no simulator of estimator class-share"),

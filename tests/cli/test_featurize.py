@@ -25,6 +25,19 @@ def test_what_is_embedded_already_is_reused(gptfl: Callable, study: Path) -> Non
     )
 
 
+def test_rows_of_a_file_are_embedded_as_the_recordings(gptfl: Callable, study: Path, tmp_path: Path) -> None:
+    more = tmp_path / "more rows.jsonl"
+    more.write_text('{"prompt": "Who lends the spade?", "target": " yes"}\n')
+    found = gptfl(
+        "featurize", "--encoder", "tfidf-svd", "--new", str(more), "--output", str(tmp_path / "n.h5"), "-w", str(study)
+    )
+    assert found.code == 0, found.err
+    line, following = found.out.splitlines()
+    assert line.startswith(f"{tmp_path / 'n.h5'}: tfidf-svd, text (")
+    assert line.endswith("; 1 embedded, 0 reused")
+    assert following == f"next: gptfl simulate --new-train '{more}'"
+
+
 def test_what_comes_next_is_an_encoder_that_is_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert next_command(sketched=True) == "gptfl featurize"
     monkeypatch.setattr(minilm, "find_spec", lambda name: None)

@@ -55,6 +55,13 @@ def test_a_plan_with_gradients_says_what_they_are_worth(tmp_path):
     assert "gptfl featurize" not in text
 
 
+def test_a_plan_says_what_keeping_the_reference_run_takes(tmp_path):
+    options = ("--runs", "6", "--sketches", "--steps", "4", "--sketch-dimensions", "16")
+    text = planned(tmp_path, *options, "--keep-reference")
+    assert re.search(r"kept reference +[\d.]+ MB in a folder of its own: the reference run's weights and second", text)
+    assert "kept reference" not in planned(tmp_path, *options)
+
+
 def test_a_plan_of_groups_says_what_of_them_is_told(tmp_path):
     text = planned(tmp_path, "--design", "groups", "--by", "kind", "--runs", "8")
     assert re.search(r"each run +5 steps of 4, 6 of 24 examples, from 3 of 6 groups by kind", text)

@@ -175,7 +175,7 @@ def test_another_model_measures_nothing(gptfl: Callable, study: Path, tmp_path: 
         (("--how", "derivative"), 3, ("gptfluence can't tell --how derivative on mean",)),
         (("--on", "test:tset-1"), 3, ("'tset-1' is not an id of the test set", "'test-1'")),
         (("--csv", "--json"), 2, ("--csv and --json", "choose one")),
-        (("--output", "out.tex"), 2, ("--output out.tex", ".csv or .json")),
+        (("--output", "out.tex"), 2, ("--output out.tex", ".csv, .parquet or .json")),
         (("--figure", "out.doc"), 2, ("out.doc", ".png")),
         (("--data", "folder", "--model", "tiny"), 2, ("--data folder is not needed",)),
         (("--data", "folder"), 2, ("--data folder", "add --model")),

@@ -5,7 +5,16 @@ import pytest
 
 from gptfl.core import Features, FeatureSet, fingerprint
 from gptfl.core import blocked_rows as module
-from gptfl.core.blocked_rows import BlockedRows, ChosenRows, StackedRows, chosen, row_blocks, stacked_rows, whole_digest
+from gptfl.core.blocked_rows import (
+    BlockedRows,
+    ChosenRows,
+    GatheredRows,
+    StackedRows,
+    chosen,
+    row_blocks,
+    stacked_rows,
+    whole_digest,
+)
 
 
 class Held(BlockedRows):
@@ -25,9 +34,14 @@ ARRAY = np.arange(33.0, dtype=np.float32).reshape(11, 3)
 
 def every():
     more = ARRAY[:2] * 2
+    source, row = np.array([1, 0, 1, 1, 0, 1]), np.array([4, 1, 4, 0, 0, 2])
     return {
         "held": (Held(ARRAY), ARRAY),
         "chosen": (ChosenRows(Held(ARRAY), np.array([1, 4, 5, 9])), ARRAY[[1, 4, 5, 9]]),
+        "gathered": (
+            GatheredRows([more.astype(np.float64), Held(ARRAY)], source, row, ARRAY.dtype),
+            np.stack([(more, ARRAY)[one][place] for one, place in zip(source, row, strict=True)]),
+        ),
         "stacked": (StackedRows(Held(ARRAY), more), np.concatenate([ARRAY, more])),
     }
 

@@ -69,13 +69,21 @@ def test_points_are_read_one_after_the_other() -> None:
     class Read(list):
         reads: list[int] = []  # noqa: RUF012
 
-        def __iter__(self):
-            for place in range(len(self)):
-                self.reads.append(place)
-                yield self[place]
+        def __getitem__(self, place):
+            self.reads.append(place)
+            return super().__getitem__(place)
 
     sketches = replace(SKETCHES, points=Read([POINT, POINT]))
     assert Read.reads == [], "nothing is read before it is asked for"
     assert repr(sketches).count("SketchPoint") == 0
     assert sketches.fingerprint == replace(SKETCHES, points=[POINT, POINT]).fingerprint
     assert Read.reads == [0, 1]
+
+
+def test_points_that_can_be_had_in_blocks_are() -> None:
+    class Blocked(list):
+        def in_blocks(self, place):
+            return replace(self[place], step=99)
+
+    assert replace(SKETCHES, points=Blocked([POINT])).point(0).step == 99
+    assert replace(SKETCHES, points=[POINT]).point(0) is POINT

@@ -125,6 +125,22 @@ def test_features_of_other_tokens_are_not_mixed_with_older_ones(neox: Path) -> N
     assert "tokenization" not in identities[0]
 
 
+def test_no_tokens_are_kept_of_examples_that_are_done(neox: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from dataclasses import replace
+
+    monkeypatch.setattr(answer_state, "EXAMPLES", 1)
+    one = recording(model=str(neox))
+    merged = replace(one, pool=(*one.pool[1:], Example("p0", "is it ", "red")))
+    encoder = AnswerState(str(neox), device="cpu")
+    encoder.use_recording(merged)
+    assert encoder.identity()["tokenization"] == "whole text", "the last one differs"
+    whole = encoder.encode(POOL, TEST)
+    texts = set(encoder._tokenizer.splitter._ids)
+    again = encoder.encode(POOL[:1], TEST[:1])
+    assert len(encoder._tokenizer.splitter._ids) < len(texts)
+    np.testing.assert_allclose(again["state"].train[0], whole["state"].train[0], rtol=1e-4, atol=1e-5)
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [

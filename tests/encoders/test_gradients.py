@@ -1,15 +1,18 @@
 """The encoder ``gradients``: a recording's sketches as sets, folded without bias, and what it refuses."""
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
 from gptfl.core import Dynamics, GradientSketches, SketchPoint
+from gptfl.core.blocked_rows import BlockedRows
 from gptfl.encoders import Gradients, gradients
 from gptfl.encoders.gradients import fold
 from gptfl.errors import DataError, UsageError
+from gptfl.store.recordings import read_dynamics, write_dynamics
 from gptfl.testing import check_encoder
 from gptfl.testing.synthetic import make_dynamics, make_examples
 
@@ -175,3 +178,22 @@ def test_a_new_example_has_no_gradient() -> None:
     recording = sketched()
     with pytest.raises(DataError, match="example 'new-0' is not of the recording: gradients of new examples"):
         made(recording).encode(recording.pool, make_examples(1, "new"))
+
+
+@pytest.mark.parametrize("settings", [{}, {"dimensions": 7}, {"divided": "pool", "points": 4}])
+def test_sketches_in_a_file_are_read_some_rows_at_a_time(tmp_path: Path, settings: dict[str, Any]) -> None:
+    write_dynamics(tmp_path / "a.h5", sketched())
+    recording = read_dynamics(tmp_path / "a.h5")
+    assert recording.sketches is not None
+    in_memory = replace(recording, sketches=replace(recording.sketches, points=tuple(recording.sketches.points)))
+    here, there = made(recording, **settings), made(in_memory, **settings)
+    assert here.identity() == there.identity()
+    for pool in (recording.pool, recording.pool[3:8:2]):
+        found, expected = here.encode(pool, recording.test[1:]), there.encode(pool, recording.test[1:])
+        assert list(found) == list(expected)
+        for name, one in found.items():
+            assert isinstance(one.train, BlockedRows)
+            assert one.train.shape == expected[name].train.shape
+            np.testing.assert_array_equal(np.asarray(one.train), expected[name].train)
+            np.testing.assert_array_equal(one.train[[1, 0]], expected[name].train[[1, 0]])
+            np.testing.assert_array_equal(one.test, expected[name].test)

@@ -6,13 +6,15 @@ import pytest
 
 from gptfl.api.compare import compare
 from gptfl.api.simulate import simulate
-from gptfl.errors import DataError
+from gptfl.errors import DataError, ResourceError
 from gptfl.estimators.exposure_gp.estimator import ExposureGp
 from gptfl.estimators.gptfluence.estimator import GPTfluence
+from gptfl.features import whole
 from gptfl.features.lookup import FeatureLookup
 from gptfl.recording.recording import open_recording
 from gptfl.report.comparison import to_dict
 from gptfl.simulation.fit import fit
+from gptfl.store import features as stored
 from gptfl.store.features import write_features
 from gptfl.store.simulators import read_simulator
 from tests.plugin_estimators import Featured, Recall
@@ -122,3 +124,40 @@ def test_what_is_fitted_follows_from_the_features_unless_it_is_named(several):
     assert fit("gptfluence", **where, settings=quick).estimator == "gptfluence"
     (several / "syn.gradients.features.h5").unlink()
     assert fit(**where, settings=quick).estimator == "gptfluence"
+
+
+def blocked(space, monkeypatch, free):
+    """A lookup of features that are read in blocks, on a machine with so much free memory."""
+    monkeypatch.setattr(stored, "LARGE", 1)
+    monkeypatch.setattr(whole, "free_memory", lambda: free)
+    return FeatureLookup(open_recording(workspace=space))
+
+
+def test_who_reads_in_blocks_gets_blocks_and_others_share_one_copy_in_memory(space, monkeypatch):
+    lookup = blocked(space, monkeypatch, 10**12)
+    assert lookup.provide(ExposureGp()).features.in_blocks
+    first, second = lookup.provide(GPTfluence()), lookup.provide(Featured())
+    assert not first.features.in_blocks
+    assert second.features is first.features
+    assert any("needs all vectors of the pool at once, up to" in note for note in first.notes)
+
+
+def test_who_needs_more_than_there_is_room_for_is_refused_or_left_out(space, monkeypatch):
+    blocked(space, monkeypatch, 100)
+    with pytest.raises(ResourceError, match=r"gptfluence needs all vectors of the pool at once.*: take exposure-gp"):
+        fit("gptfluence", workspace=space)
+    with pytest.raises(ResourceError, match="--embed-features needs all vectors of the pool at once"):
+        fit("exposure-gp", workspace=space, embed_features=True)
+    document = to_dict(compare(workspace=space))
+    assert "exposure-gp" in str(document)
+    assert "gptfluence needs all vectors" in str(document)
+    with pytest.raises(ResourceError, match="gptfluence needs all vectors"):
+        compare(estimators=["gptfluence"], workspace=space)
+
+
+def test_who_can_do_without_features_does_and_says_so(space, monkeypatch):
+    blocked(space, monkeypatch, 100)
+    lookup = FeatureLookup(open_recording(workspace=space), encoder="synthetic")
+    choice = lookup.provide(Recall())
+    assert choice.features is None
+    assert choice.notes[-1].startswith("recall goes without features: recall needs all vectors of the pool at once")

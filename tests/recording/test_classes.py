@@ -18,8 +18,8 @@ from gptfl.plugins.registry import build
 from gptfl.recording.design import choose_design, make_plans
 from gptfl.recording.identify import identify
 from gptfl.recording.inspect import inspect
-from gptfl.report.ranking import class_of
-from gptfl.simulation.new_examples import read_new_examples
+from gptfl.recording.new_examples import read_new_examples
+from gptfl.report.ranking_rows import class_of
 from gptfl.store.recordings import write_dynamics
 from gptfl.tasks.label_noise import corrected, flip_labels
 from tests.synthetic import LOSS, synthetic

@@ -202,3 +202,11 @@ def test_what_features_do_not_tell_is_said(sketched: Path, neox: Path, tmp_path:
     path = tmp_path / "own.features.h5"
     gptfl.featurize("causal-lm", workspace=sketched, settings={"model": str(neox)}, output=path)
     assert command_of(path, get_registry()).unknown.endswith("--set device, --data and --output")
+
+
+def test_features_of_new_rows_name_what_they_are_of(tmp_path: Path) -> None:
+    vectors = FeatureSet(np.ones((2, 3), np.float32), np.zeros((0, 3), np.float32))
+    write_features(tmp_path / "a.new-more.gradients.features.h5", Features("gradients", {}, "0123", {"raw-0": vectors}))
+    made = command_of(tmp_path / "a.new-more.gradients.features.h5", get_registry())
+    assert made.words == ("featurize", "--encoder", "gradients")
+    assert made.unknown == "--new, which names the rows, --dynamics, --model and --output"

@@ -16,6 +16,7 @@ from gptfl.options.recipe import read_recipe
 from gptfl.recording import imported_sketches
 from gptfl.store.features import read_features
 from gptfl.store.recordings import read_dynamics, write_dynamics
+from gptfl.training import kept_sketches
 
 RECIPE = """
 learning_rate: 1.0e-2
@@ -74,6 +75,32 @@ def test_they_are_those_of_the_recording_that_was_exported(space: Path, neox: Pa
     assert fitted.estimator == "exposure-gp"
     with pytest.raises(UsageError, match=r"--model .* has gradient sketches already: leave --model and --recipe out"):
         gptfl.featurize(workspace=space / "imported", model=str(neox), recipe=space / "sft.yaml")
+
+
+def test_sketching_that_was_interrupted_goes_on_where_it_was(
+    space: Path, neox: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kept_sketches, "EXAMPLES", 3)
+    asked: dict[str, Any] = {"model": str(neox), "recipe": space / "sft.yaml"}
+    shutil.copytree(space / "imported", space / "whole")
+    whole = gptfl.featurize(workspace=space / "whole", **asked)
+
+    def stop(what: str, done: int, total: int, note: str = "") -> None:
+        if what == "sketches" and done >= total // 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        gptfl.featurize(workspace=space / "imported", progress=stop, **asked)
+    assert len(list((space / "imported").glob("theirs.dynamics.h5.blocks-*/block-*.h5"))) > 1
+    told: list[tuple[int, int]] = []
+    result = gptfl.featurize(
+        workspace=space / "imported",
+        progress=lambda what, done, total, note="": told.append((done, total)) if what == "sketches" else None,
+        **asked,
+    )
+    assert 0 < told[0][0] < told[-1][0] == told[-1][1]
+    assert not list((space / "imported").glob("*.blocks-*"))
+    assert read_features(result.path).fingerprint == read_features(whole.path).fingerprint
 
 
 def test_another_seed_is_another_run(space: Path, neox: Path) -> None:
@@ -149,6 +176,7 @@ def test_a_recording_that_cannot_be_amended_leaves_them_to_the_features(
     monkeypatch.setattr(imported_sketches, "append_sketches", full)
     result = gptfl.featurize(workspace=space / "imported", model=str(neox), recipe=space / "sft.yaml")
     assert result.notes[0].endswith("the features alone keep them, for the disk is full")
+    assert not list((space / "imported").glob("*.blocks-*"))
     assert "raw-0" in read_features(result.path).sets
     assert read_dynamics(space / "imported/theirs.dynamics.h5").sketches is None
 

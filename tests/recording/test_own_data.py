@@ -184,7 +184,7 @@ def test_paths_that_the_system_refuses_are_one_line(tmp_path: Path) -> None:
 
 
 def test_new_rows_are_read_in_the_shape_of_the_recording(chatty: Path, data: Path, tmp_path: Path) -> None:
-    from gptfl.simulation.new_examples import read_new_examples
+    from gptfl.recording.new_examples import read_new_examples
 
     made = gptfl.collect(str(chatty), data=data, workspace=tmp_path, loss_on="last", **FEW)
     new = write(tmp_path / "new.jsonl", [{**rows(1)[0], "id": "mine"}, {**rows(2)[1], "first": 1.5}])

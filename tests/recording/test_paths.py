@@ -7,7 +7,7 @@ import pytest
 
 import gptfl
 from gptfl.plugins.registry import get_registry
-from gptfl.simulation.new_examples import read_new_examples
+from gptfl.recording.new_examples import read_new_examples
 from gptfl.store.id_files import ExampleIndex
 from gptfl.store.recordings import read_dynamics, write_dynamics
 from gptfl.store.workspace import Workspace

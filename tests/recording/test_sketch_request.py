@@ -73,6 +73,12 @@ def test_what_is_left_open_is_the_usual() -> None:
     assert asked("--few-runs", points=5, dimensions=3, modules="*mlp*") == SketchRequest(5, 3, "*mlp*", "--few-runs")
 
 
+def test_a_reference_run_is_kept_with_sketches_alone() -> None:
+    assert asked(keep=True) == SketchRequest(4, 8192, None, keep=True)
+    with pytest.raises(UsageError, match="--keep-reference is given without --sketches: add --sketches"):
+        asked(None, keep=True)
+
+
 def test_a_file_holds_three_sketches_of_a_pool_example_and_two_of_a_test_example() -> None:
     sketches = 4 * (3 * 12 + 2 * 5) * (100 * 2 + 4)
     products = 4 * 12 * (5 + 1) * 2 * 4

@@ -157,7 +157,7 @@ def test_sketches_become_features_that_estimators_take(neox: Path, tmp_path: Pat
     with pytest.raises(UsageError, match="--data x is not needed: encoder gradients reads no texts"):
         featurize("gradients", workspace=tmp_path, data="x")
     new = (Example("new", "a", " yes"),)
-    with pytest.raises(DataError, match="gradients knows no examples but the recorded ones, so it gives new ones no"):
+    with pytest.raises(DataError, match=r"keeps no reference run, which gradients of new rows .*--keep-reference"):
         beside(features, new, (), open_recording(path), silent)
 
 

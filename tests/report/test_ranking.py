@@ -7,24 +7,26 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from gptfl.core import Example, MetricInfo
 from gptfl.errors import UsageError
+from gptfl.influence.group_effects import GroupEffects
 from gptfl.influence.ranking import Ranking, RankResult, TokenInfluence
 from gptfl.influence.verdicts import HARMFUL, HELPFUL, UNCLEAR, Verdicts
+from gptfl.recording.row_groups import Grouping
 from gptfl.report.ranking import (
     check_table,
-    class_of,
     detection_figure,
     detection_table,
     rich_table,
-    shown,
     to_csv,
     to_json,
     token_table,
     write_table,
 )
+from gptfl.report.ranking_rows import class_of, shown
 from gptfl.scores.detection import detect
 from tests.report.made import printed
 
@@ -51,13 +53,13 @@ def rows(text: str) -> list[dict[str, str]]:
 
 def test_ranks_count_from_the_highest_ties_in_the_pools_order() -> None:
     one = ranking(verdicts=sure())
-    assert shown(one, None, False) == [(1, 2), (2, 0), (3, 1), (4, 3)]
-    assert shown(one, 2, True) == [(4, 3), (3, 1)]
-    assert shown(one, None, False, HELPFUL) == [(1, 2)]
-    assert shown(one, None, False, HARMFUL) == [(3, 1)]
-    assert shown(ranking(), None, False, HARMFUL) == []
-    assert shown(replace(one, how="cleaning"), 2, True) == [(1, 2), (2, 0)]
-    assert shown(one, 0, False) == []
+    assert list(shown(one, None, False)) == [(1, 2), (2, 0), (3, 1), (4, 3)]
+    assert list(shown(one, 2, True)) == [(4, 3), (3, 1)]
+    assert list(shown(one, None, False, HELPFUL)) == [(1, 2)]
+    assert list(shown(one, None, False, HARMFUL)) == [(3, 1)]
+    assert list(shown(ranking(), None, False, HARMFUL)) == []
+    assert list(shown(replace(one, how="cleaning"), 2, True)) == [(1, 2), (2, 0)]
+    assert list(shown(one, 0, False)) == []
 
 
 def test_csv_has_what_is_known() -> None:
@@ -91,15 +93,40 @@ def test_json_has_every_ranking_and_curve() -> None:
 
 
 def test_the_suffix_names_the_table(tmp_path: Path) -> None:
-    for name in ("a.csv", "a.JSON"):
+    for name in ("a.csv", "a.parquet", "a.JSON"):
         check_table(tmp_path / name)
     for name in ("a.txt", "csv"):
-        with pytest.raises(UsageError, match=r"has no known suffix for a table: end it in \.csv or \.json"):
+        with pytest.raises(UsageError, match=r"has no known suffix for a table: end it in \.csv, \.parquet or \.json"):
             check_table(tmp_path / name)
     write_table(result(), tmp_path / "a.csv", 1)
     assert (tmp_path / "a.csv").read_text(encoding="utf-8") == to_csv(result(), 1)
     write_table(result(), tmp_path / "a.json", 1)
     assert json.loads((tmp_path / "a.json").read_text(encoding="utf-8"))["recording"] == "r.dynamics.h5"
+
+
+@pytest.mark.parametrize("top", [None, 2])
+def test_parquet_has_what_csv_has(tmp_path: Path, top: int | None) -> None:
+    bounds = {"low": VALUES - 1, "high": VALUES + 1}
+    made = result(ranking(**bounds, verdicts=sure()), flipped=np.array([True, False, False, True]))
+    write_table(made, tmp_path / "a.parquet", top)
+    table = pd.read_parquet(tmp_path / "a.parquet")
+    expected = rows(to_csv(made, top))
+    assert list(table) == list(expected[0])
+    for row, one in zip(table.to_dict("records"), expected, strict=True):
+        for name, value in row.items():
+            assert str(int(value) if isinstance(value, bool) else value) == one[name]
+    assert [str(table[name].dtype) for name in ("rank", "influence", "flipped")] == ["int64", "float64", "bool"]
+
+
+def test_groups_are_rows_of_parquet_too(tmp_path: Path) -> None:
+    grouping = Grouping("source", ("web", "book"), np.array([0, 0, 1, 1]))
+    grouped = ranking(groups=GroupEffects(grouping, np.array([-1.0, 0.5])))
+    write_table(result(grouped), tmp_path / "a.parquet")
+    table = pd.read_parquet(tmp_path / "a.parquet")
+    expected = rows(to_csv(result(grouped)))
+    assert list(table) == list(expected[0])
+    assert table["group"].tolist() == [one["group"] for one in expected]
+    assert table["influence"].tolist() == [float(one["influence"]) for one in expected]
 
 
 def test_the_terminals_table_says_how_much_it_shows() -> None:

@@ -4,12 +4,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from gptfl.core import Example, MetricInfo
 from gptfl.errors import DataError
 from gptfl.influence.ranking import Ranking, RankResult
-from gptfl.report.ranking import to_csv, to_json
+from gptfl.report.ranking import to_csv, to_json, write_table
 from gptfl.store import id_files
 from gptfl.store.id_files import ExampleIndex, read_ids
 
@@ -43,6 +44,50 @@ def test_rankings_by_several_estimators_are_refused(tmp_path: Path, write: Calla
     path.write_text(write(ranked("bayes", "kin")), encoding="utf-8")
     with pytest.raises(DataError, match="has the rankings of several estimators: write it by one, with --estimator"):
         INDEX.select(path, "--drop")
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+def test_parquet_that_rank_writes_is_read_as_ids(tmp_path: Path, reverse: bool) -> None:
+    path = tmp_path / "best.parquet"
+    write_table(ranked("bayes"), path, 4, reverse)
+    order = np.argsort(-VALUES)
+    expected = (order[::-1] if reverse else order)[:4]
+    assert INDEX.select(path, "--drop").tolist() == expected.tolist()
+    first = next(iter(read_ids(path, INDEX.places)))
+    assert first.where == f"{path}, row 1"
+    assert (first.values["influence"], first.values["rank"]) == (VALUES[expected[0]], 7 if reverse else 1)
+    assert "text" not in first.values
+    write_table(ranked("bayes", "kin"), path, 4)
+    with pytest.raises(DataError, match="has the rankings of several estimators: write it by one, with --estimator"):
+        INDEX.select(path, "--drop")
+
+
+def test_other_parquet_with_ids_is_taken_and_what_is_none_refused(tmp_path: Path) -> None:
+    path = tmp_path / "theirs.parquet"
+    pd.DataFrame({"why": ["x", "y"], "id": ["a", "5"]}).to_parquet(path)
+    assert INDEX.select(path, "--drop").tolist() == [1, 4]
+    pd.DataFrame({"id": [5]}).to_parquet(path)
+    assert INDEX.select(path, "--drop").tolist() == [4]
+    pd.DataFrame({"id": ["a", "a"]}).to_parquet(path)
+    with pytest.raises(DataError, match=r"row 2: 'a' was there before .*row 1\)"):
+        INDEX.select(path, "--drop")
+    pd.DataFrame({"name": ["a"]}).to_parquet(path)
+    with pytest.raises(DataError, match=r"row 1 has no id: .*a column of that name"):
+        INDEX.select(path, "--drop")
+    path.write_text("a\n5\n")
+    with pytest.raises(DataError, match=r"theirs\.parquet is no readable Parquet file"):
+        INDEX.select(path, "--drop")
+    with pytest.raises(DataError, match=r"absent\.parquet can't be read"):
+        INDEX.select(tmp_path / "absent.parquet", "--drop")
+
+
+def test_a_long_table_of_like_rows_is_read(tmp_path: Path) -> None:
+    """Rows that pack well are no reason to take the file for one that is made to do harm."""
+    path, count = tmp_path / "many.parquet", 150_000
+    pool = tuple(Example(f"train-{i}", "the same", "yes") for i in range(count))
+    one = Ranking("bayes", "bayes", "drop", np.random.default_rng(0).normal(size=count), 8, Path("x.h5"))
+    write_table(RankResult("r.h5", MetricInfo("loss", False), "mean", "the mean", pool, (one,)), path)
+    assert sum(1 for _ in read_ids(path, {})) == count
 
 
 def test_other_tables_with_ids_are_taken(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from gptfl.errors import DataError, NotKept, ResourceError
 from gptfl.store.files import create
 from gptfl.store.kinds import FEATURES, SIMULATOR
 from gptfl.store.outputs import ResultWriter, check_plain_target, check_target
+from gptfl.store.parquet_rows import write_parquet
 
 
 @dataclass(frozen=True)
@@ -81,7 +82,16 @@ def test_another_kind_is_kept(tmp_path: Path, simulator: Path) -> None:
         check_target(tmp_path / ("x" * 300), SIMULATOR)
 
 
-@pytest.mark.parametrize("suffix", [".png", ".pdf", ".svg", ".json", ".csv", ".tex", ".PNG"])
+def test_parquet_of_other_people_is_kept(tmp_path: Path) -> None:
+    path = tmp_path / "train.parquet"
+    write_parquet(path, {"id": str}, iter(()), "gptfl rank")
+    check_plain_target(path, "--output")
+    write_parquet(path, {"id": str}, iter(()), "my script")
+    with pytest.raises(DataError, match=r"train\.parquet is not a \.parquet file as gptfl writes them"):
+        check_plain_target(path, "--output")
+
+
+@pytest.mark.parametrize("suffix", [".png", ".pdf", ".svg", ".json", ".csv", ".parquet", ".tex", ".PNG"])
 def test_a_picture_or_table_replaces_only_its_like(tmp_path: Path, simulator: Path, suffix: str) -> None:
     taken = tmp_path / f"a{suffix}"
     taken.write_bytes(simulator.read_bytes())

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from gptfl.core import Dynamics, GradientProducts, GradientSketches, Run, SketchPoint
+from gptfl.core.blocked_rows import BlockedRows
 from gptfl.errors import DataError
 from gptfl.store.recordings import append_run, append_sketches, read_dynamics, write_dynamics
 from gptfl.store.sketches import pack, unpack
@@ -207,3 +208,43 @@ def test_a_damaged_file_is_one_line(
 
     with pytest.raises(DataError):
         read()
+
+
+def test_a_point_of_which_some_rows_are_read_is_the_same_point(
+    tmp_path: Path, dynamics: Dynamics, sketches: GradientSketches
+) -> None:
+    path = tmp_path / "a.h5"
+    write_dynamics(path, replace(dynamics, sketches=sketches))
+    found = read_dynamics(path).sketches
+    assert found is not None
+    for place, whole in enumerate(found.points):
+        some = found.point(place)
+        for name in ("train", "preconditioned", "split_train"):
+            rows, expected = getattr(some, name), getattr(whole, name)
+            if expected is None:
+                assert rows is None
+                continue
+            assert isinstance(rows, BlockedRows)
+            assert rows.dtype == expected.dtype
+            np.testing.assert_array_equal(np.asarray(rows), expected)
+            np.testing.assert_array_equal(rows[1:3], expected[1:3])
+            np.testing.assert_array_equal(rows[[3, 0, 3]], expected[[3, 0, 3]])
+        np.testing.assert_array_equal(some.test, whole.test)
+    in_memory = replace(found, points=tuple(found.points))
+    assert in_memory.point(1) is in_memory.points[1]
+    assert in_memory.fingerprint == found.fingerprint
+
+
+def test_rows_of_a_point_that_are_not_finite_are_refused_when_they_are_read(
+    tmp_path: Path, dynamics: Dynamics, sketches: GradientSketches
+) -> None:
+    path = tmp_path / "a.h5"
+    write_dynamics(path, replace(dynamics, sketches=sketches))
+    found = read_dynamics(path).sketches
+    assert found is not None
+    rows = found.point(1).train
+    with h5py.File(path, "r+") as file:
+        file["sketches/points/3/train"][2, 1] = np.nan
+    assert np.isfinite(rows[:2]).all()
+    with pytest.raises(DataError, match="not finite"):
+        rows[1:3]

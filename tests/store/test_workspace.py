@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from gptfl.errors import DataError, ResourceError
-from gptfl.store.workspace import FoundFile, Workspace, stem_for, stem_of
+from gptfl.store.workspace import REFERENCE, FoundFile, Workspace, reference_folder, stem_for, stem_of
 
 
 def test_the_workspace_is_the_argument_else_the_variable_else_the_default(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -201,3 +201,8 @@ def test_a_full_disk_leaves_no_lock_behind(tmp_path: Path, monkeypatch: pytest.M
     assert not space.root.exists()
     with space.lock("gptfl fit"):
         pass
+
+
+def test_a_reference_run_lies_beside_its_recording(tmp_path: Path) -> None:
+    assert reference_folder(tmp_path / "a.dynamics.h5") == tmp_path / "a.dynamics.h5.reference"
+    assert REFERENCE == "reference.json"

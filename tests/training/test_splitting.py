@@ -171,6 +171,11 @@ def test_every_text_is_tokenized_once_and_many_at_a_time(monkeypatch: pytest.Mon
     splitter.read(["b", "c"])
     splitter.ids("c")
     assert batches == [["a", "b"], ["c"]]
+    splitter.boundary("a", "b")
+    splitter.forget()
+    assert (splitter._ids, splitter._boundaries) == ({}, {})
+    assert splitter.ids("c").tolist() == made("c", add_special_tokens=False)["input_ids"]
+    assert batches[-2] == ["c"]
 
 
 def test_bytes_have_no_offsets_and_need_none() -> None:

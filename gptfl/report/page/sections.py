@@ -27,7 +27,8 @@ from gptfl.report.page.content import LEVEL, HeldOutRuns, PageParts
 from gptfl.report.page.render import write_page
 from gptfl.report.page.tables import plain_table
 from gptfl.report.pictures import DPI, any_script
-from gptfl.report.ranking import detection_table, rich_table, shown
+from gptfl.report.ranking import detection_table, rich_table
+from gptfl.report.ranking_rows import shown
 from gptfl.report.removals import removal_table
 from gptfl.report.simulation import change_text, direction, simulation_table
 from gptfl.report.verdicts import verdict_line

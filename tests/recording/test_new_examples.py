@@ -7,7 +7,7 @@ import pytest
 from gptfl.core import Example
 from gptfl.errors import DataError
 from gptfl.plugins.registry import build
-from gptfl.simulation.new_examples import read_new_examples
+from gptfl.recording.new_examples import read_new_examples
 from gptfl.tasks import Rte, instructions
 from gptfl.tasks.rows import TaskRow
 from tests.synthetic import LOSS, synthetic
