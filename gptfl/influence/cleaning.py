@@ -36,9 +36,11 @@ ITSELF, HARM, LABEL, EFFECT, OUTLIER = (
     "outlier",
 )
 MEANING = (
-    "Suspicion is the mean of the normal scores of the columns beside it (each ranked by itself, most suspicious highest); "
-    "0 is a row in the middle of the pool by all of them."
+    "Suspicion is by how much the columns beside it speak against a row: each is ranked by itself, most suspicious highest, and "
+    "the squares of its normal scores above 0 are averaged over columns; 0 is as much as of a row taken by chance."
 )
+BY_CHANCE = 0.5
+"""The mean square of a normal score, 0 where it is below 0."""
 TEXTS = "tfidf-svd"
 
 
@@ -63,7 +65,7 @@ def rank_for_cleaning(sources: Sequence[FittedSimulator], request: InfluenceRequ
         request: how influence is computed. For a target that is the rows themselves, harm is to all test examples.
         progress: called along the way.
 
-    The suspicion is a mean of normal scores and has no unit. Raises ``UsageError`` for several simulators, and
+    The suspicion is made of ranks (``suspicion_of``) and has no unit. Raises ``UsageError`` for several simulators, and
     ``DataError`` where there is no sign at all.
     """
     if len(sources) > 1:
@@ -78,7 +80,7 @@ def rank_for_cleaning(sources: Sequence[FittedSimulator], request: InfluenceRequ
             f"{source.recording.path} has neither texts, classes, features nor influences to find bad rows by",
             "give the texts with --data, or fit an estimator to features",
         )
-    combined = normal_scores_mean(list(signs.values()))
+    combined = suspicion_of(list(signs.values()))
     ranking = Ranking(
         source.found.estimator, source.found.estimator, CLEANING, combined, None, source.path, meaning=MEANING
     )
@@ -174,18 +176,21 @@ def word_neighbours(registry: Registry, pool: Sequence[Example]) -> Neighbours |
     return None if units is None else nearest(units)
 
 
-def normal_scores_mean(signs: Sequence[Float[np.ndarray, " row"]]) -> Float[np.ndarray, " row"]:
-    """The mean over signs of the normal scores of each (van der Waerden): of the rank's share of the rows.
+def suspicion_of(signs: Sequence[Float[np.ndarray, " row"]]) -> Float[np.ndarray, " row"]:
+    """How much signs speak against each row, in the mean over signs: the square of the normal score, 0 below the middle.
 
-    Rows of equal value share the mean of their ranks. A sign that tells no row from another adds 0 to all.
+    A normal score (van der Waerden's) is that of the rank's share of the rows; rows of equal value share the mean of their
+    ranks. What one sign says loudly isn't taken back by others that say nothing or praise the row: which of them finds
+    bad rows differs from data to data (``docs/ranking.md``). ``BY_CHANCE`` is subtracted, what is expected of signs that
+    have nothing to do with one another. A sign that tells no row from another counts as nothing said.
     """
     quantile = np.vectorize(NormalDist().inv_cdf, otypes=[np.float64])
     total = np.zeros(len(signs[0]))
     for values in signs:
         _, places, counts = np.unique(values, return_inverse=True, return_counts=True)
         ranks = (np.cumsum(counts) - (counts - 1) / 2)[places]  # from 1, ties at their mean
-        total += quantile((ranks - 0.5) / len(values))
-    return np.asarray(total / len(signs))
+        total += np.maximum(quantile((ranks - 0.5) / len(values)), 0.0) ** 2
+    return np.asarray(total / len(signs) - BY_CHANCE)
 
 
 def signs_at(signs: Mapping[str, Float[np.ndarray, " pool"]], place: int) -> dict[str, float]:

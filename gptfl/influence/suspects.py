@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
-from gptfl.influence.cleaning import normal_scores_mean
+from gptfl.influence.cleaning import suspicion_of
 
 MOST = 40
 """So many are listed."""
@@ -22,13 +22,13 @@ class Suspect:
 
 
 def suspects_by(signs: Mapping[str, Float[np.ndarray, " pool"]]) -> list[Suspect]:
-    """The ``MOST`` suspect examples, by the mean of the signs' normal scores, ties in the pool's order.
+    """The ``MOST`` suspect examples, by all signs together (``suspicion_of``), ties in the pool's order.
 
     Of each sign, more is more suspect. Nothing where there is no sign.
     """
     if not signs:
         return []
-    score = normal_scores_mean(list(signs.values()))
+    score = suspicion_of(list(signs.values()))
     ranks = {name: 1 + (values[None] > values[:, None]).sum(axis=1) for name, values in signs.items()}
     order = np.argsort(-np.round(score, 9), kind="stable")[:MOST]
     return [Suspect(int(row), float(score[row]), {name: int(one[row]) for name, one in ranks.items()}) for row in order]

@@ -21,7 +21,7 @@ def row_of(result: RankResult, ranking: Ranking, rank: int, place: int) -> dict[
 
     Args:
         result: of ``--for cleaning``.
-        ranking: its order, whose ``influence`` is the suspicion (a mean of normal scores, without unit).
+        ranking: its order, whose ``influence`` is the suspicion (``cleaning.suspicion_of``, without unit).
         rank: the row's rank, from 1 for the most suspicious.
         place: its place in the pool.
     """

@@ -12,7 +12,7 @@ import pytest
 import gptfl
 from gptfl.core import Example
 from gptfl.errors import UsageError
-from gptfl.influence.cleaning import COMBINED, normal_scores_mean, word_neighbours
+from gptfl.influence.cleaning import COMBINED, suspicion_of, word_neighbours
 from gptfl.plugins.registry import build
 from gptfl.report.ranking import to_csv, to_json
 from gptfl.scores.detection import detect
@@ -39,13 +39,27 @@ def space(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_the_combined_order_is_the_mean_of_normal_scores() -> None:
+def test_suspicion_is_the_mean_square_of_the_normal_scores_above_the_middle() -> None:
     normal = NormalDist()
     one, other = np.array([3.0, 1.0, 2.0, 2.0]), np.array([0.0, 5.0, 1.0, 2.0])
     first = [normal.inv_cdf(share) for share in (3.5 / 4, 0.5 / 4, 2 / 4, 2 / 4)]
     second = [normal.inv_cdf(share) for share in (0.5 / 4, 3.5 / 4, 1.5 / 4, 2.5 / 4)]
-    assert normal_scores_mean([one, other]) == pytest.approx(np.mean([first, second], axis=0))
-    assert normal_scores_mean([np.ones(4)]) == pytest.approx(np.zeros(4))
+    squares = [np.maximum(scores, 0.0) ** 2 for scores in (first, second)]
+    assert suspicion_of([one, other]) == pytest.approx(np.mean(squares, axis=0) - 0.5)
+    assert suspicion_of([np.ones(4)]) == pytest.approx(np.full(4, -0.5))
+
+
+def test_what_one_sign_says_is_not_taken_back_by_the_others() -> None:
+    """A row that is first by one sign and last by four comes before all that are in the middle by every sign."""
+    random = np.random.default_rng(0)
+    signs = [random.permutation(100.0 * np.arange(100)) for _ in range(5)]
+    for sign in signs:
+        sign[0] = -1.0
+        sign[1] = np.median(sign)
+    signs[2][0] = 1e6
+    suspicion = suspicion_of(signs)
+    assert suspicion[0] > 0 > suspicion[1]
+    assert suspicion_of([random.normal(size=20_000) for _ in range(3)]).mean() == pytest.approx(0.0, abs=0.01)
 
 
 def test_words_tell_what_is_unlike() -> None:
@@ -63,7 +77,7 @@ def test_every_sign_is_a_column_and_is_held_against_the_flips(space: Path) -> No
     assert list(signs) == ["harm", "label unlike neighbours", "harm beyond neighbours", "outlier"]
     target = gptfl.rank(workspace=space, figure=False).rankings[0]
     np.testing.assert_allclose(signs["harm"], -target.influence)
-    combined = normal_scores_mean(list(signs.values()))
+    combined = suspicion_of(list(signs.values()))
     np.testing.assert_allclose(result.rankings[0].influence, combined)
     flipped = np.arange(24) % 6 == 0
     for name, values in {COMBINED: combined, **signs}.items():
