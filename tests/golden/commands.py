@@ -11,7 +11,8 @@ SMALL = "--pool 12 --test 6 --subset-size 6 --batch-size 3 --steps 4"
 
 COLLECT = {
     "plain": f"--task errands --runs 7 {SMALL} --metric loss --metric accuracy",
-    "few-runs": "--task errands --few-runs --pool 24 --test 6 --steps 4 --sketch-points 3 --sketch-dimensions 16",
+    "few-runs": "--task errands --few-runs --subset-size 4 --pool 24 --test 6 --steps 4 --sketch-points 3 "
+    "--sketch-dimensions 16",
     "along": f"--task errands --runs 7 {SMALL} --metric loss --metric accuracy --gradients both --gradient-points 3 "
     "--sketches --sketch-points 3 --sketch-dimensions 16",
     "own": f"--task errands --runs 4 {SMALL} --gradients own",
