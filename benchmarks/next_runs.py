@@ -28,6 +28,7 @@ FIRST, MORE, LONG = 6, 6, 48
 SIZES: Mapping[str, Any] = {
     "model": "tiny",
     "few_runs": True,
+    "subset_size": 16,
     "steps": 64,
     "record_every": 32,
     "sketch_points": 2,
