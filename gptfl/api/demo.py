@@ -13,6 +13,7 @@ from gptfl.api.rank import rank
 from gptfl.api.report import write_report
 from gptfl.api.verify import verify
 from gptfl.core import Progress, silent, user_path
+from gptfl.designs.identification import contrast_subset
 from gptfl.errors import DataError
 from gptfl.features.featurize import featurize
 from gptfl.interruption import leaving
@@ -130,6 +131,8 @@ def _demo(
             pool=options.pool,
             test=options.test,
             runs=options.runs,
+            # The question leaves a whole kind out: only runs on few examples differ by as much.
+            subset_size=contrast_subset(options.pool),
             lr=LEARNING_RATE,
             device="cpu",
             progress=progress,
