@@ -137,9 +137,7 @@ def _demo(
             device="cpu",
             progress=progress,
         )
-        describe(
-            f"{recorded.runs} runs, {options.test} test examples measured after every step, and gradients along one more"
-        )
+        describe(f"{recorded.runs} runs, {options.test} test examples measured at every step, and gradients of another")
     with stage("featurize") as describe:
         features = featurize("gradients", dynamics=recorded.path, progress=progress)
         describe("the recorded gradients, as vectors of the examples")
