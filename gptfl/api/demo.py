@@ -13,6 +13,7 @@ from gptfl.api.rank import rank
 from gptfl.api.report import write_report
 from gptfl.api.verify import verify
 from gptfl.core import Progress, silent, user_path
+from gptfl.designs.identification import contrast_subset
 from gptfl.errors import DataError
 from gptfl.features.featurize import featurize
 from gptfl.interruption import leaving
@@ -130,13 +131,13 @@ def _demo(
             pool=options.pool,
             test=options.test,
             runs=options.runs,
+            # The question leaves a whole kind out: only runs on few examples differ by as much.
+            subset_size=contrast_subset(options.pool),
             lr=LEARNING_RATE,
             device="cpu",
             progress=progress,
         )
-        describe(
-            f"{recorded.runs} runs, {options.test} test examples measured after every step, and gradients along one more"
-        )
+        describe(f"{recorded.runs} runs, {options.test} test examples measured at every step, and gradients of another")
     with stage("featurize") as describe:
         features = featurize("gradients", dynamics=recorded.path, progress=progress)
         describe("the recorded gradients, as vectors of the examples")

@@ -49,6 +49,7 @@ def test_what_a_stage_refuses_is_said_and_an_earlier_demo_of_other_sizes_is_left
         demo.demo(tmp_path / "w", pool=20, test=4, runs=3, announce=lambda *one: announced.append(one))
     assert (given["names"], given["workspace"]) == (("tiny", "errands"), tmp_path / "w")
     assert (given["pool"], given["test"], given["runs"], given["few_runs"]) == (20, 4, 3, True)
+    assert given["subset_size"] == 3
     assert announced == []
     with pytest.raises(UsageError, match="runs is 0: give at least 1"):
         demo.demo(tmp_path / "w", runs=0)
