@@ -1,5 +1,6 @@
 """What is wrong with a pool: several signs of a bad row, each as a column, and one order of them all."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from statistics import NormalDist
@@ -37,10 +38,10 @@ ITSELF, HARM, LABEL, EFFECT, OUTLIER = (
 )
 MEANING = (
     "Suspicion is by how much the columns beside it speak against a row: each is ranked by itself, most suspicious highest, and "
-    "the squares of its normal scores above 0 are averaged over columns; 0 is as much as of a row taken by chance."
+    "its normal scores, 0 where they are below 0, are averaged over columns; 0 is as much as of a row taken by chance."
 )
-BY_CHANCE = 0.5
-"""The mean square of a normal score, 0 where it is below 0."""
+BY_CHANCE = 1.0 / math.sqrt(2.0 * math.pi)
+"""The mean of a normal score, 0 where it is below 0."""
 TEXTS = "tfidf-svd"
 
 
@@ -177,11 +178,11 @@ def word_neighbours(registry: Registry, pool: Sequence[Example]) -> Neighbours |
 
 
 def suspicion_of(signs: Sequence[Float[np.ndarray, " row"]]) -> Float[np.ndarray, " row"]:
-    """How much signs speak against each row, in the mean over signs: the square of the normal score, 0 below the middle.
+    """How much signs speak against each row, in the mean over signs: the normal score, 0 below the middle.
 
     A normal score (van der Waerden's) is that of the rank's share of the rows; rows of equal value share the mean of their
-    ranks. What one sign says loudly isn't taken back by others that say nothing or praise the row: which of them finds
-    bad rows differs from data to data (``docs/ranking.md``). ``BY_CHANCE`` is subtracted, what is expected of signs that
+    ranks. What one sign says against a row isn't taken back by others that praise it: which of them finds bad rows
+    differs from data to data (``docs/ranking.md``). ``BY_CHANCE`` is subtracted, what is expected of signs that
     have nothing to do with one another. A sign that tells no row from another counts as nothing said.
     """
     quantile = np.vectorize(NormalDist().inv_cdf, otypes=[np.float64])
@@ -189,7 +190,7 @@ def suspicion_of(signs: Sequence[Float[np.ndarray, " row"]]) -> Float[np.ndarray
     for values in signs:
         _, places, counts = np.unique(values, return_inverse=True, return_counts=True)
         ranks = (np.cumsum(counts) - (counts - 1) / 2)[places]  # from 1, ties at their mean
-        total += np.maximum(quantile((ranks - 0.5) / len(values)), 0.0) ** 2
+        total += np.maximum(quantile((ranks - 0.5) / len(values)), 0.0)
     return np.asarray(total / len(signs) - BY_CHANCE)
 
 

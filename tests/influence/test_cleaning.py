@@ -39,24 +39,24 @@ def space(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_suspicion_is_the_mean_square_of_the_normal_scores_above_the_middle() -> None:
+def test_suspicion_is_the_mean_of_the_normal_scores_above_the_middle() -> None:
     normal = NormalDist()
     one, other = np.array([3.0, 1.0, 2.0, 2.0]), np.array([0.0, 5.0, 1.0, 2.0])
     first = [normal.inv_cdf(share) for share in (3.5 / 4, 0.5 / 4, 2 / 4, 2 / 4)]
     second = [normal.inv_cdf(share) for share in (0.5 / 4, 3.5 / 4, 1.5 / 4, 2.5 / 4)]
-    squares = [np.maximum(scores, 0.0) ** 2 for scores in (first, second)]
-    assert suspicion_of([one, other]) == pytest.approx(np.mean(squares, axis=0) - 0.5)
-    assert suspicion_of([np.ones(4)]) == pytest.approx(np.full(4, -0.5))
+    above = [np.maximum(scores, 0.0) for scores in (first, second)]
+    chance = 1.0 / np.sqrt(2.0 * np.pi)
+    assert suspicion_of([one, other]) == pytest.approx(np.mean(above, axis=0) - chance)
+    assert suspicion_of([np.ones(4)]) == pytest.approx(np.full(4, -chance))
 
 
 def test_what_one_sign_says_is_not_taken_back_by_the_others() -> None:
-    """A row that is first by one sign and last by four comes before all that are in the middle by every sign."""
+    """A row that is first by two signs and last by three comes before one that is in the middle by every sign."""
     random = np.random.default_rng(0)
     signs = [random.permutation(100.0 * np.arange(100)) for _ in range(5)]
-    for sign in signs:
-        sign[0] = -1.0
+    for place, sign in enumerate(signs):
+        sign[0] = 1e6 if place < 2 else -1.0
         sign[1] = np.median(sign)
-    signs[2][0] = 1e6
     suspicion = suspicion_of(signs)
     assert suspicion[0] > 0 > suspicion[1]
     assert suspicion_of([random.normal(size=20_000) for _ in range(3)]).mean() == pytest.approx(0.0, abs=0.01)
