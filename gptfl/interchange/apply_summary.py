@@ -11,6 +11,7 @@ from jaxtyping import Bool
 
 from gptfl.core import Classes, Example
 from gptfl.core.examples import classes_of
+from gptfl.core.excerpts import excerpts_at
 from gptfl.core.texts import counted, shown_line
 from gptfl.options.apply import ApplyOptions
 
@@ -53,6 +54,7 @@ def summary(
     by = escaped(Path(chosen).name) if isinstance(chosen, str | Path) else "ids given in Python"
     how = "are the same values in the same schema" if packed else "are byte for byte what they were"
     flag = "drop" if options.keep is None else "keep"
+    texts = excerpts_at(examples, out[:SHOWN])
     lines = [
         f"## {len(out):,} of {counted(len(kept), 'row')} left out of {escaped(name)}",
         "",
@@ -65,7 +67,7 @@ def summary(
         "| id | why | text |",
         "| --- | --- | --- |",
         *(
-            f"| {escaped(examples[i].id)} | {escaped(str(reasons[i]['reason']))} | {escaped(examples[i].text)} |"
+            f"| {escaped(examples[i].id)} | {escaped(str(reasons[i]['reason']))} | {escaped(texts[i])} |"
             for i in out[:SHOWN]
         ),
     ]

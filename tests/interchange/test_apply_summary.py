@@ -1,5 +1,6 @@
 """The page of what was left out."""
 
+import json
 from pathlib import Path
 
 import gptfl
@@ -27,3 +28,28 @@ def test_the_summary_shows_hostile_texts_as_texts(tmp_path: Path) -> None:
     assert (
         escaped("see https://x.y or www.x.y, @me #1: 2.5") == "see https&#58;//x.y or www&#46;x.y, &#64;me &#35;1: 2.5"
     )
+
+
+def test_rows_that_begin_alike_are_told_apart(tmp_path: Path) -> None:
+    system = "You answer customers of a shop for lamps. Keep to the rules of the shop, and be as brief as you can be, always."
+    said = [
+        ("Does the Wren dim?", "No, never."),
+        ("Where is my bill?", "In your account."),
+        ("Is it dry?", "Yes, quite."),
+    ]
+    rows = [
+        {
+            "messages": [
+                {"role": "system", "content": system},
+                {"role": "user", "content": question},
+                {"role": "assistant", "content": answer},
+            ]
+        }
+        for question, answer in said
+    ]
+    path = tmp_path / "chats.jsonl"
+    path.write_text("".join(json.dumps({"id": f"c{place}", **row}) + "\n" for place, row in enumerate(rows)))
+    page = (gptfl.apply(path, drop=["c0", "c1"]).path / "summary.md").read_text()
+    assert "Does the Wren dim? → No, never." in page
+    assert "Where is my bill? → In your account." in page
+    assert system not in page
