@@ -94,6 +94,7 @@ def test_the_gallery_opens_a_live_report(site: Path) -> None:
     (button,) = re.findall(r"<a [^>]*>Open the live report</a>", page)
     assert 'href="live/report.html"' in button
     assert 'target="_blank"' in button
+    assert "has a button here" not in page
     live = (site / "live" / "report.html").read_text("utf-8")
     assert live.startswith("<!doctype html>\n<!-- gptfl report -->\n")
     assert "default-src 'none'" in live
@@ -140,7 +141,7 @@ def test_a_state_is_the_commands_and_every_file_of_the_code(live: ModuleType, tm
 
 
 def test_a_live_report_that_cant_be_made_says_why(live: ModuleType, tmp_path: Path) -> None:
-    with pytest.raises(live.PluginError, match=r"can't be made, 'gptfl fit' ends with \d: .*gptfl featurize"):
+    with pytest.raises(live.PluginError, match=r"can't be made, 'gptfl fit' ends with 3: .*run gptfl collect"):
         live.carried_out(["gptfl fit"], tmp_path)
     with pytest.raises(live.PluginError, match=r"gallery\.md has no block of shell after <!-- live report -->"):
         live.commands("```sh\ngptfl report\n```\n")

@@ -19,11 +19,16 @@ from mkdocs.exceptions import PluginError
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "gallery.md"
 KEPT = ROOT / "build" / "live"
-MARK = "<!-- live report -->"
-"""Where the gallery has the button that opens the page; only the site has it."""
+MARK, END = "<!-- live report -->", "<!-- end of live report -->"
+"""Around what the gallery says where it is read as Markdown; the site has the button that opens the page instead."""
 ADDRESS = "live/report.html"
 """The page's address on the site."""
 BUTTON = f"[Open the live report]({ADDRESS}){{ .md-button .md-button--primary target=_blank rel=noopener }}"
+
+
+def with_button(text: str) -> str:
+    """A page's Markdown with the button where the gallery has the marks."""
+    return re.sub(f"{MARK}.*?{END}", BUTTON, text, flags=re.DOTALL)
 
 
 def commands(text: str) -> list[str]:
@@ -74,7 +79,8 @@ def carried_out(lines: Sequence[str], folder: Path) -> Path:
         done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
         if done.returncode:
             why = (done.stderr.strip() or "it says nothing").splitlines()[-1]
-            raise PluginError(f"the live report can't be made, {line!r} ends with {done.returncode}: {why} (make install)")
+            fix = " (make install)" if "No module named" in why else ""
+            raise PluginError(f"the live report can't be made, {line!r} ends with {done.returncode}: {why}{fix}")
     return folder / "gptfl-work" / "report.html"
 
 

@@ -10,7 +10,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from live_report import ADDRESS, BUTTON, MARK, live_report
+from live_report import ADDRESS, live_report, with_button
 from mkdocs.structure.files import File, Files
 
 ROOT = Path(__file__).parents[1]
@@ -70,4 +70,4 @@ def on_files(files: Files, config: Any) -> Files:
 
 def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
     """Lead the links of a page, and put the live report's button where it belongs."""
-    return led(markdown, page.file.src_uri).replace(MARK, BUTTON)
+    return with_button(led(markdown, page.file.src_uri))
