@@ -7,6 +7,7 @@ import subprocess
 import sys
 from html.parser import HTMLParser
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -14,6 +15,7 @@ import gptfl
 import gptfl.plugins
 from gptfl import testing
 from gptfl.cli.commands import COMMANDS
+from tests.pages import script
 
 ROOT = Path(__file__).parents[1]
 TOOLS = ("mkdocs", "material", "mkdocstrings", "mkdocstrings_handlers")
@@ -85,6 +87,64 @@ def test_a_link_of_the_pages_outside_leads_where_it_did(site: Path) -> None:
     assert 'href="../ranking.html#new-rows"' in changes
     page = (site / "baselines.html").read_text("utf-8")
     assert 'href="repository/plugins/gptfl-tracin/index.html"' in page
+
+
+def test_the_gallery_opens_a_live_report(site: Path) -> None:
+    page = (site / "gallery.html").read_text("utf-8")
+    (button,) = re.findall(r"<a [^>]*>Open the live report</a>", page)
+    assert 'href="live/report.html"' in button
+    assert 'target="_blank"' in button
+    assert "has a button here" not in page
+    live = (site / "live" / "report.html").read_text("utf-8")
+    assert live.startswith("<!doctype html>\n<!-- gptfl report -->\n")
+    assert "default-src 'none'" in live
+    assert "errands-tiny.dynamics.h5" in live
+    assert str(ROOT) not in live
+
+
+@pytest.fixture
+def live() -> ModuleType:
+    pytest.importorskip("mkdocs", reason="mkdocs is not installed (pip install --group docs)")
+    return script("live_report")
+
+
+def test_a_live_report_is_made_once_for_each_state(
+    live: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[list[str]] = []
+
+    def carried_out(lines: list[str], folder: Path) -> Path:
+        made.append(lines)
+        (folder / "page.html").write_text(f"page {len(made)}")
+        return folder / "page.html"
+
+    monkeypatch.setattr(live, "carried_out", carried_out)
+    kept = tmp_path / "live"
+    assert [live.live_report(kept), live.live_report(kept)] == [b"page 1", b"page 1"]
+    assert [line.split()[1] for line in made[0]] == ["collect", "featurize", "fit", "report"]
+    monkeypatch.setattr(live, "digest", lambda lines: "another")
+    assert live.live_report(kept) == b"page 2"
+    assert [path.name for path in kept.iterdir()] == ["another.html"]
+
+
+def test_a_state_is_the_commands_and_every_file_of_the_code(live: ModuleType, tmp_path: Path) -> None:
+    def state(*lines: str, **files: str) -> str:
+        code = tmp_path / str(len(list(tmp_path.iterdir())))
+        (code / "__pycache__").mkdir(parents=True)
+        (code / "__pycache__" / "a.pyc").write_text(code.name)
+        for name, text in files.items():
+            (code / name).write_text(text)
+        return live.digest(lines, code)
+
+    assert state("a", b="c") == state("a", b="c")
+    assert len({state("a", b="c"), state("d", b="c"), state("a", b="d"), state("a", c="b"), state("a")}) == 5
+
+
+def test_a_live_report_that_cant_be_made_says_why(live: ModuleType, tmp_path: Path) -> None:
+    with pytest.raises(live.PluginError, match=r"can't be made, 'gptfl fit' ends with 3: .*run gptfl collect"):
+        live.carried_out(["gptfl fit"], tmp_path)
+    with pytest.raises(live.PluginError, match=r"gallery\.md has no block of shell after <!-- live report -->"):
+        live.commands("```sh\ngptfl report\n```\n")
 
 
 def test_what_is_fetched_would_be_found() -> None:

@@ -1,7 +1,8 @@
-"""What mkdocs calls while it builds the site: it adds the pages that lie outside docs/ and leads links to them.
+"""What mkdocs calls while it builds the site: it adds pages that lie outside docs/, leads links to them, and makes a live one.
 
 The pages stay where a forge shows them, with links as files of the repository have them. On the site, a page of docs/
-has the same name, and every other page lies in ``repository/`` under its path.
+has the same name, and every other page lies in ``repository/`` under its path. The
+gallery's live report page is in no repository: live_report.py makes it.
 """
 
 import posixpath
@@ -9,6 +10,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+from live_report import ADDRESS, live_report, with_button
 from mkdocs.structure.files import File, Files
 
 ROOT = Path(__file__).parents[1]
@@ -59,12 +61,13 @@ def led(text: str, uri: str) -> str:
 
 
 def on_files(files: Files, config: Any) -> Files:
-    """Add the pages outside docs/."""
+    """Add the pages outside docs/, and the live report page."""
     for path in outside_pages():
         files.append(File.generated(config, FOLDER + path, abs_src_path=str(ROOT / path)))
+    files.append(File.generated(config, ADDRESS, content=live_report()))
     return files
 
 
 def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
-    """Lead the links of a page."""
-    return led(markdown, page.file.src_uri)
+    """Lead the links of a page, and put the live report's button where it belongs."""
+    return with_button(led(markdown, page.file.src_uri))

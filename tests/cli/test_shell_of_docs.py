@@ -97,6 +97,7 @@ NOT_HERE = {
     "docs/chat.md": "tests/cli/test_chat_road.py goes that road",
     "docs/doctor.md": "tests/cli/test_doctor.py goes that road",
     "docs/writing-plugins.md": "tests/test_docs_plugins.py runs it",
+    "docs/gallery.md": "tests/test_site.py makes its live report; its pictures are other pages', and so are their commands",
     "docs/fidelity.md": "measured with SmolLM2 on data of the Hub",
     "docs/reproduction.md": "measured with SmolLM2 on data of the Hub",
     "docs/results.md": "measured with SmolLM2 on data of the Hub",
