@@ -9,9 +9,11 @@ from typing import Any
 from gptfl.core.texts import json_text, parse_json
 from gptfl.errors import DataError, UsageError
 from gptfl.recording.cost import CostEstimate
+from gptfl.scores.lds import FEWEST_RUNS
 from gptfl.store.outputs import written_whole
 
-LEAST_RUNS, MOST_RUNS = 4, 32
+LEAST_RUNS, MOST_RUNS = FEWEST_RUNS, 32
+"""Of fewer runs no LDS is told, and nothing is proposed."""
 LEAST_PAIRS, MOST_PAIRS = 2, 8
 VERIFYING, BESIDE = 0.25, 0.15
 """Shares of the budget: at least so much for verifying, and so much for all that trains nothing."""

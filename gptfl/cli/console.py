@@ -112,6 +112,8 @@ def progress_bar() -> "Iterator[ProgressCallback]":
 
     Where stderr is no terminal, as in a log, a plain line every half a minute takes their place.
     """
+    # Whoever reads stdout from a pipe has what was said before the work, such as a plan.
+    flush()
     if not err.is_terminal:
         yield _Lines()
         return

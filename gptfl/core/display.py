@@ -32,6 +32,9 @@ class Displayed:
         """The numbers, a row each. Raises ``UsageError`` where they make no table."""
         return cast("pd.DataFrame", _reports().frame_of(self))
 
+    def __str__(self) -> str:
+        return str(_reports().text_of(self))
+
     def _repr_html_(self) -> str:
         return str(_reports().html_of(self))
 

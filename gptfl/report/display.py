@@ -63,8 +63,18 @@ def texts_of(result: object) -> dict[str, str]:
     raise UsageError(f"a {type(result).__name__} can't be saved", "take its fields")
 
 
+def text_of(result: object) -> str:
+    """The tables of a result, as ``print`` shows it."""
+    return _recorded(result).export_text().rstrip()
+
+
 def html_of(result: object) -> str:
     """The tables of a result for a notebook."""
+    code = '<pre style="font-family:monospace;line-height:1.2">{code}</pre>'
+    return _recorded(result).export_html(inline_styles=True, code_format=code)
+
+
+def _recorded(result: object) -> Console:
     console = Console(record=True, file=io.StringIO(), width=WIDTH, force_jupyter=False)
     if isinstance(result, Simulation):
         console.print(simulation.headline(result), markup=False)
@@ -72,8 +82,7 @@ def html_of(result: object) -> str:
         console.print(table)
     for note in getattr(result, "notes", ()):
         console.print(f"note: {harmless(note)}", markup=False, style="dim")
-    code = '<pre style="font-family:monospace;line-height:1.2">{code}</pre>'
-    return console.export_html(inline_styles=True, code_format=code)
+    return console
 
 
 def _csv(result: object) -> str:
@@ -313,4 +322,4 @@ def _(result: SelectionStudy) -> dict[str, str]:
     return {".json": selection_study.to_json(result)}
 
 
-__all__ = ["figure_of", "frame_of", "html_of", "many_table", "many_to_dict", "tables_of", "texts_of"]
+__all__ = ["figure_of", "frame_of", "html_of", "many_table", "many_to_dict", "tables_of", "text_of", "texts_of"]

@@ -1,5 +1,6 @@
 import io
 import os
+import sys
 from collections.abc import Callable
 
 import pytest
@@ -72,3 +73,18 @@ def test_threads_wait_without_spinning_unless_told_otherwise(
         monkeypatch.delenv("OMP_WAIT_POLICY")
     assert gptfl("--version").code == 0
     assert os.environ["OMP_WAIT_POLICY"] == expected
+
+
+def test_what_was_said_is_sent_on_before_the_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Pipe(io.StringIO):
+        sent = ""
+
+        def flush(self) -> None:
+            self.sent = self.getvalue()
+
+    pipe = Pipe()
+    monkeypatch.setattr(sys, "stdout", pipe)
+    console.say("Plan")
+    assert pipe.sent == ""
+    with console.progress_bar():
+        assert pipe.sent == "Plan\n"

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from gptfl.errors import UsageError
-from gptfl.report.display import figure_of, html_of, many_table, many_to_dict, tables_of, texts_of
+from gptfl.report.display import figure_of, html_of, many_table, many_to_dict, tables_of, text_of, texts_of
 from tests.report.made import comparison, printed
 
 KINDS = ("simulation", "many", "ranking", "selection", "comparison")
@@ -28,6 +28,16 @@ def test_every_result_is_shown_in_a_notebook(results: SimpleNamespace, kind: str
     html = html_of(result)
     assert html.count("<pre") == 1
     assert tables_of(result)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_result_is_printed_as_its_table(results: SimpleNamespace, kind: str) -> None:
+    result = getattr(results, kind)
+    text = str(result)
+    assert text == text_of(result)
+    assert "\x1b" not in text
+    assert "array(" not in text
+    assert 1 < len(text.splitlines()) < 80
 
 
 def test_notes_of_a_result_are_text_and_nothing_else() -> None:
