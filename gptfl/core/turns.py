@@ -59,6 +59,15 @@ class Turn:
         return cls(role, content, bool(target), more or {})
 
 
+def turns_from_json(value: Any) -> tuple[Turn, ...] | None:
+    """The turns of a list, one of them a target or none there; None for what is no such list."""
+    turns = [Turn.from_json(one) for one in value] if isinstance(value, list) else [None]
+    known = tuple(turn for turn in turns if turn is not None)
+    if len(known) < len(turns) or (known and not any(turn.target for turn in known)):
+        return None
+    return known
+
+
 def transcript(turns: Sequence[Turn]) -> tuple[str, str]:
     """A conversation as a prompt and a target: the last turn that is a target, and all before it, by role.
 

@@ -1,7 +1,7 @@
 """Writes recordings in the layout in which GPTDynamics was released (see ``gptdynamics``), and their texts.
 
-Two things are added, which readers of the layout pass over: the ``learning_rate`` of each batch, and the classes
-and further fields of the texts, where a number that is not finite is null. Step 0, the model before any update, is kept where it was recorded.
+Two things are added, which readers of the layout pass over: the ``learning_rate`` of each batch, and the classes,
+further fields and turns of the texts, where a number that is not finite is null. Step 0, the model before any update, is kept where it was recorded.
 """
 
 import re
@@ -73,7 +73,7 @@ def write_texts(path: Path, examples: Sequence[Example]) -> None:
     """Write the texts of examples, a line each."""
     with path.open("w", encoding="utf-8", newline="\n") as file:
         for example in examples:
-            line = {
+            line: dict[str, Any] = {
                 "id": _id(example),
                 "input": example.text,
                 "target": example.target,
@@ -81,6 +81,8 @@ def write_texts(path: Path, examples: Sequence[Example]) -> None:
                 "label": example.label,
                 "fields": dict(example.fields),
             }
+            if example.turns:
+                line["turns"] = [turn.to_json() for turn in example.turns]
             file.write(json_text(line) + "\n")
 
 

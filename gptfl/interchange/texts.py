@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gptfl.core import Example
+from gptfl.core.turns import Turn, transcript, turns_from_json
 from gptfl.errors import DataError
 from gptfl.store.examples import MAX_CLASSES, MAX_EXAMPLES
 from gptfl.store.jsonlines import Line, read_json_lines, shown
@@ -23,8 +24,8 @@ class Texts:
 def read_texts(path: Path) -> Texts:
     """The examples of a file of texts. Where ``target`` is given, it must end the input, and is split from it.
 
-    ``choices`` with their ``label``, and ``fields``, which gptfl adds when it exports, are taken back; whatever
-    else a line holds is passed over. Raises ``DataError``.
+    ``choices`` with their ``label``, ``fields``, and the ``turns`` of a conversation, which gptfl adds when it exports, are
+    taken back; whatever else a line holds is passed over. Raises ``DataError``.
     """
     examples: list[Example] = []
     seen: dict[str, int] = {}
@@ -63,14 +64,30 @@ def _example(line: Line) -> Example:
         cut = len(body) - len(ending)
     choices, label = _class(line)
     fields = line.values.get("fields")
+    turns = _turns(line, whole)
+    prompt, ending = transcript(turns) if turns else (whole[:cut], whole[cut:])
     return Example(
         line.id(line.values.get("id"), TEXT_FORM),
-        whole[:cut],
-        whole[cut:],
+        prompt,
+        ending,
         choices,
         label,
         fields if isinstance(fields, dict) else {},
+        turns=turns,
     )
+
+
+def _turns(line: Line, whole: str) -> tuple[Turn, ...]:
+    """The messages of a conversation, of which the input is the transcript; none where it is no conversation."""
+    value = line.values.get("turns")
+    if value is None:
+        return ()
+    turns = turns_from_json(value)
+    if not turns:
+        raise line.wrong(f'"turns" is {shown(value)}, no conversation', "export it again, or leave it out")
+    if "".join(transcript(turns)) != whole:
+        raise line.wrong("the input is not the transcript of its turns", "export it again, or leave the turns out")
+    return turns
 
 
 def _class(line: Line) -> tuple[tuple[str, ...], int | None]:

@@ -11,7 +11,7 @@ from gptfl.core import Example, MetricInfo, TaskData
 from gptfl.core.many_examples import as_tuple
 from gptfl.core.recording_settings import LARGEST
 from gptfl.core.texts import ID_RULE, id_problem
-from gptfl.core.turns import Turn
+from gptfl.core.turns import Turn, turns_from_json
 from gptfl.errors import DataError
 from gptfl.store import hdf5
 from gptfl.store.deferred import defer
@@ -152,11 +152,10 @@ def example_from_json(row: Any, where: str) -> Example:
 
 
 def _turns(value: Any, where: str) -> tuple[Turn, ...]:
-    turns = [Turn.from_json(one) for one in value] if isinstance(value, list) else [None]
-    known = tuple(turn for turn in turns if turn is not None)
-    if len(known) < len(turns) or (known and not any(turn.target for turn in known)):
+    turns = turns_from_json(value)
+    if turns is None:
         raise DataError(f"{where} has turns that are none", "make the file again")
-    return known
+    return turns
 
 
 def metric_to_json(metric: MetricInfo) -> dict[str, Any]:

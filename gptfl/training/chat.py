@@ -57,8 +57,8 @@ class ChatTemplate:
         if self.template is None and not getattr(self.tokenizer, "chat_template", None):
             raise DataError(
                 f"{self.model} has no chat template, and {flag} example {example.id!r} is a conversation",
-                "give one with --chat-template FILE, or take a model that was made for chat, such as "
-                "smollm2-135m-instruct",
+                "give one with --chat-template FILE (of what was imported: as chat_template.jinja in the model's folder), or take "
+                "a model that was made for chat, such as smollm2-135m-instruct",
             )
         turns, tools = example.turns, example.tools
         where = f"the chat template can't render {flag} example {example.id!r}"

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from gptfl.core.turns import Turn, transcript
+from gptfl.core.turns import Turn, transcript, turns_from_json
 
 CALL = [{"name": "look", "arguments": {"at": "Zoë"}}]
 
@@ -70,3 +70,11 @@ def test_the_last_target_is_the_target_and_what_follows_is_not_read() -> None:
     assert transcript(turns[1:2]) == ("assistant:", " Yes?")
     with pytest.raises(ValueError, match="empty"):
         transcript(turns[:1])
+
+
+def test_turns_come_back_together_or_not_at_all() -> None:
+    turns = (Turn("user", "x"), Turn("assistant", "y", target=True))
+    assert turns_from_json([turn.to_json() for turn in turns]) == turns
+    assert turns_from_json([]) == ()
+    for wrong in (None, {}, [turns[0].to_json()], [turns[1].to_json(), 3]):
+        assert turns_from_json(wrong) is None
