@@ -45,9 +45,19 @@ def command(options: RankOptions) -> None:
     else:
         show(result, TOP if top is None else top, options.reverse, options.only)
         write_result_page(result, options, "rank", page, False, **which)
-        flips = result.flipped is not None and not result.imported
-        console.say(f"next: {'gptfl relabel-study' if flips else 'gptfl select --size N'}")
+        console.say(f"next: {next_of(result, options.reverse)}")
     console.show_unkept(result.unkept, error)
+
+
+def next_of(result: "RankResult", reverse: bool) -> str:
+    """What to do about a ranking: of rows that harm or are suspect, see what happens without them."""
+    if result.flipped is not None and not result.imported:
+        return "gptfl relabel-study"
+    rows = all(ranking.groups is None for ranking in result.rankings)
+    if rows and (reverse or result.signs is not None):
+        tried = "simulate" if result.imported else "verify"
+        return f"gptfl {tried} --drop IDS (ids, one a line, or what --output wrote), then gptfl apply --drop IDS"
+    return "gptfl select --size N"
 
 
 def show(result: "RankResult", top: int, reverse: bool, only: str | None = None) -> None:

@@ -5,12 +5,15 @@ import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 import gptfl as package
-from gptfl.core import Example
+from gptfl.cli.rank import next_of
+from gptfl.core import Example, MetricInfo
+from gptfl.influence.ranking import Ranking, RankResult
 from gptfl.plugins.registry import build, using
 from gptfl.store.features import write_features
 from gptfl.store.recordings import read_dynamics, write_dynamics
@@ -190,3 +193,20 @@ def test_bad_input_is_one_line(
 
 def test_without_a_simulator_there_is_nothing_to_rank_by(gptfl: Callable, tmp_path: Path) -> None:
     refuses(gptfl("rank", "-w", str(tmp_path)), 3, "no simulator in", "run gptfl fit first")
+
+
+@pytest.mark.parametrize(
+    ("changed", "reverse", "says"),
+    [
+        ({}, False, "gptfl select --size N"),
+        ({}, True, "gptfl verify --drop IDS"),
+        ({"signs": {"harm": np.zeros(2)}}, False, "then gptfl apply --drop IDS"),
+        ({"imported": True}, True, "gptfl simulate --drop IDS"),
+        ({"flipped": np.array([True, False])}, True, "gptfl relabel-study"),
+    ],
+)
+def test_what_comes_next_is_what_the_rows_are_for(changed: dict[str, Any], reverse: bool, says: str) -> None:
+    ranking = Ranking("mean-run", "mean-run", "replace", np.zeros(2), None, Path("x"))
+    pool = (Example("a", "x", "y"), Example("b", "x", "z"))
+    result = RankResult("r", MetricInfo("loss", False), "mean", "the mean", pool, (ranking,), **changed)
+    assert says in next_of(result, reverse)
