@@ -175,11 +175,10 @@ def _recipe() -> inspect.Parameter:
         if value is not None and not ctx.resilient_parsing:
             from gptfl.cli import console
             from gptfl.options.recipe import read_recipe, typed
-            from gptfl.options.recipe_keys import with_guess
 
             recipe = read_recipe(value)
             options = recipe.without(ctx.meta.get(GIVEN, ()))
-            ignored = f"; ignored: {', '.join(map(with_guess, recipe.ignored))}" if recipe.ignored else ""
+            ignored = f"; ignored: {', '.join(recipe.ignored)}" if recipe.ignored else ""
             console.note(f"recipe of {recipe.trainer}: {typed(options)}{ignored}")
             ctx.default_map = {**{name: _typed(one) for name, one in options.items()}, **(ctx.default_map or {})}
         return value

@@ -18,6 +18,7 @@ from gptfl.options.recipe_keys import (
     RENAMED,
     SCHEDULES,
     TRL,
+    meant_by,
 )
 from gptfl.options.recipe_parts import bits, is_true, packing, refusal, rows
 from gptfl.options.recording import ExecutionOptions
@@ -86,6 +87,10 @@ def read_recipe(path: str | Path) -> Recipe:
             f"{path} has no key of a recipe",
             "give a file of TRL, transformers, axolotl or LLaMA-Factory with learning_rate",
         )
+    ignored = tuple(key for key in given if key not in known)
+    for key in ignored:
+        if (meant := meant_by(key)) is not None:
+            raise refusal(str(path), key, given[key], "no trainer has that key", f"write {meant}, or leave it out")
     trainer = _trainer(given)
     usual = {key: value for key, value in _defaults(trainer, given).items() if key not in unset}
     options = translate({**usual, **given}, str(path), trainer)
@@ -95,7 +100,7 @@ def read_recipe(path: str | Path) -> Recipe:
         options["decay"] = "weights"
     if trainer == "TRL":
         options["end_token"] = True  # as its trainer ends every completion
-    return Recipe(trainer, options, tuple(key for key in given if key not in known))
+    return Recipe(trainer, options, ignored)
 
 
 def _read(path: Path) -> Mapping[str, Any]:

@@ -136,7 +136,6 @@ TRL = (
 """Keys that only files of these trainers have."""
 
 
-def with_guess(key: str) -> str:
-    """A key that isn't known, with what it may have been meant to be, if it is nearly a known one."""
-    near = get_close_matches(key, (*RENAMED, *OTHERS, *REFUSED), 1, ALIKE)
-    return f"{key} (did you mean {near[0]}?)" if near else key
+def meant_by(key: str) -> str | None:
+    """What a key that isn't known may have been meant to be: the known one that it nearly is, None where it is near none."""
+    return next(iter(get_close_matches(key, (*RENAMED, *OTHERS, *REFUSED), 1, ALIKE)), None)

@@ -26,11 +26,13 @@ def test_a_recipe_gives_options_and_says_what_it_took_and_ignored(gptfl: Command
     assert (options["loss-mean"], options["clip-norm"], options["eps"]) == ('"tokens"', "1.0", "1e-08")
 
 
-def test_a_key_that_is_misspelt_is_told_with_what_it_may_be(gptfl: Command, tmp_path: Path) -> None:
+def test_a_key_that_is_misspelt_is_refused_with_what_it_may_be(gptfl: Command, tmp_path: Path) -> None:
     path = tmp_path / "sft.yaml"
     path.write_text("learning_rate: 1e-3\nweight_deacy: 0.1\nreport_to: wandb\n", encoding="utf-8")
     found = gptfl(*COLLECT, "--recipe", str(path))
-    assert "ignored: weight_deacy (did you mean weight_decay?), report_to" in found.err
+    assert found.code == 2
+    assert "weight_deacy" in found.err
+    assert "write weight_decay, or leave it out" in found.err
 
 
 def test_options_of_a_config_go_before_a_recipe(gptfl: Command, tmp_path: Path) -> None:

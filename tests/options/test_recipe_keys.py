@@ -1,6 +1,9 @@
 """What trainers call the settings of a recipe."""
 
+from dataclasses import fields
+
 import pytest
+from transformers import TrainingArguments
 
 from gptfl.core.recording_settings import OPTIMISERS as KNOWN_OPTIMISERS
 from gptfl.core.schedules import SCHEDULES as KNOWN_SCHEDULES
@@ -15,7 +18,7 @@ from gptfl.options.recipe_keys import (
     SCHEDULES,
     TRL,
     Refused,
-    with_guess,
+    meant_by,
 )
 from gptfl.options.recording import CollectOptions
 
@@ -62,19 +65,26 @@ def test_a_value_that_changes_nothing_is_passed_over(
 
 
 @pytest.mark.parametrize(
-    ("key", "shown"),
+    ("key", "meant"),
     [
-        ("learning_rat", "learning_rat (did you mean learning_rate?)"),
-        ("weight_deacy", "weight_deacy (did you mean weight_decay?)"),
-        ("neftune_noise_alfa", "neftune_noise_alfa (did you mean neftune_noise_alpha?)"),
-        ("per_device_eval_batch_size", "per_device_eval_batch_size"),
-        ("eval_steps", "eval_steps"),
-        ("gradient_checkpointing", "gradient_checkpointing"),
-        ("report_to", "report_to"),
+        ("learning_rat", "learning_rate"),
+        ("weight_deacy", "weight_decay"),
+        ("neftune_noise_alfa", "neftune_noise_alpha"),
+        ("per_device_eval_batch_size", None),
+        ("eval_steps", None),
+        ("gradient_checkpointing", None),
+        ("report_to", None),
     ],
 )
-def test_a_key_that_is_nearly_a_known_one_may_be_that(key: str, shown: str) -> None:
-    assert with_guess(key) == shown
+def test_a_key_that_is_nearly_a_known_one_may_be_that(key: str, meant: str | None) -> None:
+    assert meant_by(key) == meant
+
+
+def test_no_setting_of_a_trainer_is_taken_for_another() -> None:
+    known = {*RENAMED, *OTHERS, *REFUSED}
+    names = {one.name for one in fields(TrainingArguments)} - known
+    assert len(names) > 40
+    assert [name for name in names if meant_by(name) is not None] == []
 
 
 def test_what_is_refused_says_why_and_what_to_do() -> None:
