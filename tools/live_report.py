@@ -60,6 +60,14 @@ def digest(lines: Sequence[str], code: Path = ROOT / "gptfl") -> str:
     return found.hexdigest()[:16]
 
 
+def environment() -> dict[str, str]:
+    """The environment of what this tree's gptfl makes for the site."""
+    # Settings of the reader's own (a workspace, a configuration) have no say in a page that everyone sees.
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("GPTFL_")}
+    paths = [str(ROOT), *filter(None, [inherited.get("PYTHONPATH")])]
+    return {**inherited, "PYTHONPATH": os.pathsep.join(paths)}
+
+
 def carried_out(lines: Sequence[str], folder: Path) -> Path:
     """Carry out the commands with this tree's gptfl; returns the page of the last one.
 
@@ -70,13 +78,9 @@ def carried_out(lines: Sequence[str], folder: Path) -> Path:
     Raises:
         PluginError: a command fails, for instance as gptfl's dependencies aren't installed.
     """
-    # Settings of the reader's own (a workspace, a configuration) have no say in a page that everyone sees.
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith("GPTFL_")}
-    paths = [str(ROOT), *filter(None, [inherited.get("PYTHONPATH")])]
-    environment = {**inherited, "PYTHONPATH": os.pathsep.join(paths)}
     for line in lines:
         command = [sys.executable, "-m", *shlex.split(line)]
-        done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+        done = subprocess.run(command, cwd=folder, env=environment(), capture_output=True, text=True, check=False)
         if done.returncode:
             why = (done.stderr.strip() or "it says nothing").splitlines()[-1]
             fix = " (make install)" if "No module named" in why else ""

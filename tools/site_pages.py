@@ -1,8 +1,8 @@
-"""What mkdocs calls while it builds the site: it adds pages that lie outside docs/, leads links to them, and makes a live one.
+"""What mkdocs calls while it builds the site: it adds pages that lie outside docs/, leads links to them, and makes two.
 
 The pages stay where a forge shows them, with links as files of the repository have them. On the site, a page of docs/
 has the same name, and every other page lies in ``repository/`` under its path. The
-gallery's live report page is in no repository: live_report.py makes it.
+gallery's live report page is in no repository: live_report.py makes it, and notebook_page.py the page of the notebook.
 """
 
 import posixpath
@@ -10,6 +10,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+import notebook_page
 from live_report import ADDRESS, live_report, with_button
 from mkdocs.structure.files import File, Files
 
@@ -40,6 +41,8 @@ def in_repository(uri: str) -> str:
 
 def site_address(path: str) -> str:
     """The address on the site of a file of the repository."""
+    if path == notebook_page.SOURCE:
+        return notebook_page.ADDRESS
     return path.removeprefix("docs/") if path.startswith("docs/") else FOLDER + path
 
 
@@ -61,10 +64,12 @@ def led(text: str, uri: str) -> str:
 
 
 def on_files(files: Files, config: Any) -> Files:
-    """Add the pages outside docs/, and the live report page."""
+    """Add the pages outside docs/, the live report page, and the notebook with its page and pictures."""
     for path in outside_pages():
         files.append(File.generated(config, FOLDER + path, abs_src_path=str(ROOT / path)))
     files.append(File.generated(config, ADDRESS, content=live_report()))
+    for address, content in notebook_page.files_of(notebook_page.executed()).items():
+        files.append(File.generated(config, address, content=content))
     return files
 
 

@@ -71,25 +71,16 @@ def show(result: "RankResult", top: int, reverse: bool, only: str | None = None)
     """
     from gptfl.report.groups import group_table
     from gptfl.report.kept import kept_line
-    from gptfl.report.ranking import detection_table, rich_table, token_table
+    from gptfl.report.ranking import detection_table, flips_line, heading, rich_table, token_table
     from gptfl.report.verdicts import verdict_line
 
     for ranking in result.rankings:
+        for line in heading(result, ranking):
+            console.say(line)
         if result.signs is not None:
-            console.say(f"{len(result.pool)} training examples, the most suspicious first, by {ranking.label}")
-            console.say(ranking.meaning)
             show_table(rich_table(result, ranking, top, reverse, only))
             continue
-        how = f"--how {ranking.how}" + (
-            "" if ranking.step is None else f", {result.metric.name} at step {ranking.step}"
-        )
-        console.say(
-            f"Influence of each of {len(result.pool)} training examples on {result.subject}, by {ranking.label} ({how})"
-        )
-        if ranking.meaning:
-            console.say(ranking.meaning)
         if ranking.groups is not None:
-            console.say(ranking.groups.meaning)
             show_table(group_table(ranking.groups, top, reverse, only))
             continue
         show_table(rich_table(result, ranking, top, reverse, only))
@@ -101,10 +92,6 @@ def show(result: "RankResult", top: int, reverse: bool, only: str | None = None)
         console.say("Influence on each token of its target, to first order; their mean is the whole example's")
         show_table(token_table(result, result.tokens))
     if result.flipped is not None:
-        first = "highest influence" if result.on == "self" else "lowest influence"
-        first = first if result.signs is None else "most suspicious"
-        console.say(
-            f"{int(result.flipped.sum())} of {len(result.pool)} labels are flipped; checking the {first} first:"
-        )
+        console.say(flips_line(result))
         show_table(detection_table(result.detections))
     console.say_paths(table=result.output, picture=result.figure)

@@ -45,32 +45,14 @@ def command(options: VerifyOptions) -> None:
 
 def show(found: "Verification", as_json: bool) -> None:
     """Print how far a prediction was right."""
-    from gptfl.report.calibration import percent
-    from gptfl.report.verification import paired_pairs, to_json, verification_table
+    from gptfl.report.verification import to_json, trainings, verification_pairs, verification_table
 
     if as_json:
         console.say(to_json(found).rstrip("\n"))
         return
-    name = found.metric.name
-    of = "1 training" if len(found.labels) == 1 else f"{len(found.labels)} trainings"
     took = console.human_seconds(found.seconds)
-    console.say(f"Trained on {found.what} ({of}, {took}), {name} at step {found.steps[found.last]}")
-    predicted, recorded, reference = ("–" if mean is None else f"{mean:.4g}" for mean in found.means())
-    pairs = {
-        "predicted": f"{predicted} by {found.estimator}, mean of {len(found.tests)} test examples",
-        "recorded": recorded,
-        "average run": reference,
-        **({} if found.paired is None else paired_pairs(found.paired)),
-        "MSE": f"{found.mse:.3g}, over all steps after the first",
-        "final ρ": f"{found.rho:.3f}, across test examples",
-    }
-    if found.binary:
-        pairs["MSE"] += f"; the Brier score of the probabilities of {name} 1"
-    if found.skill is not None:
-        pairs["skill"] = f"{found.skill:.2f} (0: as good as the average run, 1: perfect)"
-    for level, one in found.coverage.items():
-        pairs[f"inside {percent(level)}"] = f"{percent(one.share)} of {one.points} recorded points"
-    console.show_pairs(pairs)
+    console.say(f"Trained on {found.what} ({trainings(found)}, {took}), {found.metric.name} at step {found.steps[found.last]}")
+    console.show_pairs(verification_pairs(found))
     show_table(verification_table(found))
     console.say_paths(numbers=found.output, picture=found.figure)
 

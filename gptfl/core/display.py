@@ -38,6 +38,10 @@ class Displayed:
     def _repr_html_(self) -> str:
         return str(_reports().html_of(self))
 
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
+        """What IPython shows where it shows no HTML: the tables, and not every array."""
+        printer.text(str(self))
+
 
 class Listed:
     """A small result that shows its fields, or its ``rows`` of label and value, in a notebook."""

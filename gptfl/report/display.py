@@ -32,6 +32,7 @@ from gptfl.report import (
 from gptfl.report import sweep as sweeps
 from gptfl.report.comparison_plot import comparison_figure
 from gptfl.report.frames import frame_of
+from gptfl.report.shown import parts_of
 from gptfl.scores.comparison import Comparison
 from gptfl.scores.sweep import RunsSweep, Sweep
 from gptfl.simulation.many import SubsetSimulations
@@ -41,8 +42,8 @@ from gptfl.studies.results import RelabelStudy, SelectionStudy
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-WIDTH = 110
-"""Columns of a table in a notebook."""
+WIDTH, WIDEST = 110, 400
+"""Columns of texts, and of the widest table in a notebook."""
 
 
 @singledispatch
@@ -69,19 +70,25 @@ def text_of(result: object) -> str:
 
 
 def html_of(result: object) -> str:
-    """The tables of a result for a notebook."""
-    code = '<pre style="font-family:monospace;line-height:1.2">{code}</pre>'
-    return _recorded(result).export_html(inline_styles=True, code_format=code)
+    """The lines and tables of a result for a notebook. Nothing of a table is broken or cut: where it is wide, it scrolls."""
+    # Notebooks break lines of text unless told.
+    style = "font-family:monospace;line-height:1.2;white-space:pre;overflow-x:auto"
+    code = f'<pre style="{style}">{{code}}</pre>'
+    return _recorded(result, WIDEST).export_html(inline_styles=True, code_format=code)
 
 
-def _recorded(result: object) -> Console:
-    console = Console(record=True, file=io.StringIO(), width=WIDTH, force_jupyter=False)
-    if isinstance(result, Simulation):
-        console.print(simulation.headline(result), markup=False)
-    for table in tables_of(result):
-        console.print(table)
+def _recorded(result: object, widest: int = WIDTH) -> Console:
+    """All that a result shows, its texts ``WIDTH`` columns wide, its tables as wide as they are up to ``widest``."""
+    console = Console(record=True, file=io.StringIO(), width=widest, force_jupyter=False, highlight=False)
+    for place, part in enumerate(parts_of(result, tables_of(result))):
+        if isinstance(part, str):
+            console.print(part, markup=False, width=WIDTH)
+        else:
+            if place and part.title is not None:
+                console.print()
+            console.print(part, width=min(widest, max(console.measure(part).maximum, 1)))
     for note in getattr(result, "notes", ()):
-        console.print(f"note: {harmless(note)}", markup=False, style="dim")
+        console.print(f"note: {harmless(note)}", markup=False, style="dim", width=WIDTH)
     return console
 
 

@@ -1,8 +1,10 @@
 """Pictures as files: named by a suffix that is one, written whole, the same bytes for the same numbers."""
 
+import io
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -14,6 +16,8 @@ if TYPE_CHECKING:
 
 SUFFIXES = (".png", ".svg", ".pdf")
 DPI = 150
+SCREEN = 96
+"""Dots an inch, as browsers count them."""
 LAYOUT: Literal["constrained"] | None = "constrained"
 """How matplotlib makes room for texts."""
 
@@ -32,11 +36,28 @@ def drawn_text(text: str) -> str:
 def new_figure(width: float, height: float) -> "Figure":
     """An empty figure, in inches, that belongs to no window and to no global state."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(width, height), layout=LAYOUT)
+    figure = _shown_figure()(figsize=(width, height), layout=LAYOUT)
     FigureCanvasAgg(figure)
     return figure
+
+
+@cache
+def _shown_figure() -> "type[Figure]":
+    """Figures that show themselves in a notebook, which draws matplotlib's own only after pyplot was imported."""
+    from matplotlib.figure import Figure
+
+    class ShownFigure(Figure):
+        def _repr_png_(self) -> tuple[bytes, dict[str, int]]:
+            # As many dots as a screen of twice the usual density has, and told at which size.
+            dots, held = io.BytesIO(), self.get_dpi()
+            with any_script():
+                self.savefig(dots, format="png", dpi=2 * SCREEN, metadata={})
+            self.set_dpi(held)
+            width, height = self.get_size_inches()
+            return dots.getvalue(), {"width": round(width * SCREEN), "height": round(height * SCREEN)}
+
+    return ShownFigure
 
 
 def save_figure(figure: "Figure", path: Path) -> None:

@@ -230,6 +230,24 @@ def rich_table(result: RankResult, ranking: Ranking, top: int | None, reverse: b
     return table
 
 
+def heading(result: RankResult, ranking: Ranking) -> list[str]:
+    """What stands above a ranking's table: whose influence on what, by which estimator, and what it means."""
+    if result.signs is not None:
+        said = f"{len(result.pool)} training examples, the most suspicious first, by {ranking.label}"
+        return [said, ranking.meaning]
+    how = f"--how {ranking.how}" + ("" if ranking.step is None else f", {result.metric.name} at step {ranking.step}")
+    said = f"Influence of each of {len(result.pool)} training examples on {result.subject}, by {ranking.label} ({how})"
+    groups = () if ranking.groups is None else (ranking.groups.meaning,)
+    return [said, *filter(None, (ranking.meaning,)), *groups]
+
+
+def flips_line(result: RankResult) -> str:
+    """What stands above ``detection_table``. The result is of a recording with flipped labels."""
+    flips = 0 if result.flipped is None else int(result.flipped.sum())
+    first = "most suspicious" if result.signs is not None else "highest influence" if result.on == SELF else "lowest influence"
+    return f"{flips} of {len(result.pool)} labels are flipped; checking the {first} first:"
+
+
 def token_table(result: RankResult, tokens: TokenInfluence) -> Table:
     """By token of the target: the examples that helped and that hurt most, with their influence on it to first order."""
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 2, 0, 0), pad_edge=False)

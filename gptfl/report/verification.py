@@ -12,7 +12,7 @@ from rich.text import Text
 
 from gptfl.core.texts import json_text, parse_json, written_id
 from gptfl.evaluation.verification import PairedDifference, Verification
-from gptfl.report.calibration import coverage_dict
+from gptfl.report.calibration import coverage_dict, percent
 from gptfl.report.cells import NOTHING
 from gptfl.report.number_scale import NumberScale
 from gptfl.report.pictures import save_figure
@@ -122,6 +122,31 @@ def paired_pairs(paired: PairedDifference) -> dict[str, str]:
         predicted += f" [{low:+.3g}, {high:+.3g}]"
     found["predicted change"] = predicted
     return found
+
+
+def verification_pairs(found: Verification) -> dict[str, str]:
+    """What a verification comes to, by line: the mean predicted, recorded and of the average run, and the scores."""
+    predicted, recorded, reference = (NOTHING if mean is None else f"{mean:.4g}" for mean in found.means())
+    pairs = {
+        "predicted": f"{predicted} by {found.estimator}, mean of {len(found.tests)} test examples",
+        "recorded": recorded,
+        "average run": reference,
+        **({} if found.paired is None else paired_pairs(found.paired)),
+        "MSE": f"{found.mse:.3g}, over all steps after the first",
+        "final ρ": f"{found.rho:.3f}, across test examples",
+    }
+    if found.binary:
+        pairs["MSE"] += f"; the Brier score of the probabilities of {found.metric.name} 1"
+    if found.skill is not None:
+        pairs["skill"] = f"{found.skill:.2f} (0: as good as the average run, 1: perfect)"
+    for level, one in found.coverage.items():
+        pairs[f"inside {percent(level)}"] = f"{percent(one.share)} of {one.points} recorded points"
+    return pairs
+
+
+def trainings(found: Verification) -> str:
+    """How many trainings there were, in words."""
+    return "1 training" if len(found.labels) == 1 else f"{len(found.labels)} trainings"
 
 
 def write_verification(found: Verification, path: Path) -> None:

@@ -1,0 +1,76 @@
+"""What a result shows of itself in a notebook and in print: the lines that its command prints, and its tables."""
+
+from collections.abc import Sequence
+from functools import singledispatch
+
+from rich.table import Table
+
+from gptfl.evaluation.verification import Verification
+from gptfl.influence.ranking import RankResult
+from gptfl.report.calibration import calibration_table
+from gptfl.report.comparison import cost_table, rich_table
+from gptfl.report.groups import group_table
+from gptfl.report.kept import kept_line
+from gptfl.report.ranking import detection_table, flips_line, heading, token_table
+from gptfl.report.ranking import rich_table as ranking_table
+from gptfl.report.removals import removal_table
+from gptfl.report.simulation import headline
+from gptfl.report.verdicts import verdict_line
+from gptfl.report.verification import trainings, verification_pairs
+from gptfl.scores.comparison import Comparison
+from gptfl.simulation.outcome import Simulation
+
+TOP = 10
+"""Rows of a ranking."""
+Part = str | Table
+
+
+@singledispatch
+def parts_of(result: object, tables: Sequence[Table]) -> list[Part]:
+    """Lines and tables, from top to bottom.
+
+    Args:
+        result: one of any kind.
+        tables: those that are known of it, which are all that most kinds show.
+    """
+    return list(tables)
+
+
+@parts_of.register(Simulation)
+def _(result: Simulation, tables: Sequence[Table]) -> list[Part]:
+    return [headline(result), *tables]
+
+
+@parts_of.register(Comparison)
+def _(result: Comparison, tables: Sequence[Table]) -> list[Part]:
+    others = (removal_table(result), calibration_table(result), cost_table(result))
+    return [rich_table(result), *(one for one in others if one is not None)]
+
+
+@parts_of.register(Verification)
+def _(result: Verification, tables: Sequence[Table]) -> list[Part]:
+    pairs = verification_pairs(result)
+    width = max(map(len, pairs))
+    step = result.steps[result.last]
+    first = f"Trained on {result.what} ({trainings(result)}), {result.metric.name} at step {step}"
+    return [first, *(f"  {label:<{width}}  {value}" for label, value in pairs.items()), *tables]
+
+
+@parts_of.register(RankResult)
+def _(result: RankResult, tables: Sequence[Table]) -> list[Part]:
+    parts: list[Part] = []
+    for ranking in result.rankings:
+        parts += heading(result, ranking)
+        if ranking.groups is not None and result.signs is None:
+            parts.append(group_table(ranking.groups, TOP, False))
+            continue
+        parts.append(ranking_table(result, ranking, TOP, False))
+        if ranking.verdicts is not None and result.signs is None:
+            parts.append(verdict_line(ranking.verdicts))
+        if ranking.kept is not None and result.signs is None:
+            parts.append(f"Retained: {ranking.kept.subject}. {kept_line(ranking)}")
+    if result.tokens is not None:
+        parts += ["Influence on each token of its target, to first order", token_table(result, result.tokens)]
+    if result.flipped is not None:
+        parts += [flips_line(result), detection_table(result.detections)]
+    return parts
