@@ -18,7 +18,7 @@ help:
 	@echo "make demo          install gptfl into $(VENV) and run the whole tour on a tiny model"
 	@echo "make test          install gptfl with its development tools and run the tests"
 	@echo "make test-kernels  run the numeric tests once more, with other matrix kernels than the processor's own"
-	@echo "make docs          build the documentation as a site into build/site; its live report is made by gptfl, in $(VENV)"
+	@echo "make docs          build the documentation as a site into build/site; its live report and notebook are made by gptfl, in $(VENV)"
 	@echo "make install       only install gptfl and its bundled plugins into $(VENV)"
 	@echo "make clean         remove $(VENV) and what the tools cache"
 
@@ -33,7 +33,7 @@ test-kernels: dev
 	env OMP_NUM_THREADS=2 OMP_WAIT_POLICY=passive $$($(BIN)/python -m tests.kernels) $(TEST) -m numeric
 
 # A link that leads nowhere, and a page that the site's menu lacks, fail. NO_MKDOCS_2_WARNING: without mkdocs-material's notice.
-# The gallery's live report page is made by gptfl, once for each state of its code, and kept in build/live.
+# The gallery's live report page is made, and the notebook run, once for each state of gptfl's code; kept in build/live and build/notebook.
 docs: $(VENV)/.docs $(VENV)/.installed
 	env NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 	@echo "for search, serve it: $(BIN)/python -m http.server --bind 127.0.0.1 --directory build/site"

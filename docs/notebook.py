@@ -3,7 +3,7 @@
 #
 # Which training examples help, which hurt, and what would have happened without them?
 # This notebook answers that for a small built-in model, with nothing to download.
-# It takes about a minute on one CPU core, and leaves its files in `gptfl-work`.
+# It takes a minute or two on one CPU core, and leaves its files in `gptfl-work`.
 #
 # Each output is what the code above it gave.
 # Numbers differ a little from machine to machine, so the text says how to read them, and not what they are.
@@ -71,10 +71,10 @@ table
 table.plot()
 
 # %% [markdown]
-# The same numbers are a data frame.
+# All of these numbers, and more, are a data frame. `inside_90` is the share of recorded points inside the 90 % intervals.
 
 # %%
-table.to_frame().round(3)
+table.to_frame()[["estimator", "mse", "skill", "skill_low", "skill_high", "inside_90"]].round(3)
 
 # %% [markdown]
 # ## 4. Ask about a training set that was never run
@@ -89,7 +89,7 @@ run
 # %% [markdown]
 # Each test example is predicted at every step, with an interval.
 # The dashed line is the average recorded run: what lies below it is helped, what lies above it is hurt.
-# No recorded run went without prices. The notes above say so, and the intervals are wide.
+# The notes above say how far this lies from all that was recorded.
 
 # %%
 run.plot()

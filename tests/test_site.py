@@ -18,7 +18,10 @@ from gptfl.cli.commands import COMMANDS
 from tests.pages import script
 
 ROOT = Path(__file__).parents[1]
-TOOLS = ("mkdocs", "material", "mkdocstrings", "mkdocstrings_handlers")
+TOOLS = ("mkdocs", "material", "mkdocstrings", "mkdocstrings_handlers", "jupytext", "nbclient", "ipykernel")
+pytestmark = pytest.mark.timeout(
+    900
+)  # the site has a report and a notebook that are made once for each state of the code
 LOADED = {"script": "src", "img": "src", "iframe": "src", "source": "src", "link": "href"}
 """What a browser fetches by itself, and where it reads from where."""
 ELSEWHERE = re.compile(r"(?:[a-z]+:)?//", re.IGNORECASE)
@@ -59,7 +62,11 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_every_page_is_there_and_can_be_searched(site: Path) -> None:
     pages = {path.name for path in site.glob("*.html")}
-    assert pages == {"404.html", *(path.with_suffix(".html").name for path in (ROOT / "docs").glob("*.md"))}
+    assert pages == {
+        "404.html",
+        "notebook.html",
+        *(path.with_suffix(".html").name for path in (ROOT / "docs").glob("*.md")),
+    }
     assert (site / "repository" / "plugins" / "gptfl-tracin" / "index.html").is_file()
     assert "what each source or class of rows does" in (site / "search" / "search_index.json").read_text("utf-8")
 
@@ -100,6 +107,23 @@ def test_the_gallery_opens_a_live_report(site: Path) -> None:
     assert "default-src 'none'" in live
     assert "errands-tiny.dynamics.h5" in live
     assert str(ROOT) not in live
+
+
+def test_the_notebook_is_a_page_with_its_outputs(site: Path) -> None:
+    page = (site / "notebook.html").read_text("utf-8")
+    source = (site / "notebook.py").read_text("utf-8")
+    assert page.count('class="notebook-output"') > 10
+    assert 'id="3-compare-before-you-believe"' in page
+    assert "Trained on 12 examples" in page
+    pictures = re.findall(r'<img src="(notebook/\d+\.png)"', page)
+    assert len(pictures) == source.count(".plot()") + source.count("plt.subplots")
+    for said in (str(ROOT), "Traceback", "Warning", "<progress", "Figure size"):
+        assert said not in page
+    sizes = [(site / name).stat().st_size for name in ("notebook.html", *pictures)]
+    assert sum(sizes) < 2e6
+    assert str(ROOT) not in (site / "notebook.ipynb").read_text("utf-8")
+    for other in ("tutorial.html", "index.html"):
+        assert 'href="notebook.html"' in (site / other).read_text("utf-8").partition("<article")[2]
 
 
 @pytest.fixture

@@ -30,8 +30,8 @@ PICTURES = "notebook"
 SECONDS = 900
 """No cell takes longer."""
 BUTTONS = (
-    f'<p><a class="md-button" href="{DOWNLOAD}" download="gptfl-tutorial.ipynb">Download as .ipynb</a> '
-    '<a class="md-button" href="notebook.py" download="gptfl-tutorial.py">Download as .py</a></p>'
+    f'<p class="notebook-download"><a class="md-button md-button--primary" href="{DOWNLOAD}" '
+    'download="gptfl-tutorial.ipynb">Download as .ipynb</a> <a class="md-button md-button--primary" href="notebook.py" download="gptfl-tutorial.py">Download as .py</a></p>'
 )
 LINK = re.compile(r"\[([^\]]*)\]\([^):\s]*\)")
 

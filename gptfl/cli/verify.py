@@ -51,7 +51,9 @@ def show(found: "Verification", as_json: bool) -> None:
         console.say(to_json(found).rstrip("\n"))
         return
     took = console.human_seconds(found.seconds)
-    console.say(f"Trained on {found.what} ({trainings(found)}, {took}), {found.metric.name} at step {found.steps[found.last]}")
+    console.say(
+        f"Trained on {found.what} ({trainings(found)}, {took}), {found.metric.name} at step {found.steps[found.last]}"
+    )
     console.show_pairs(verification_pairs(found))
     show_table(verification_table(found))
     console.say_paths(numbers=found.output, picture=found.figure)

@@ -50,10 +50,9 @@ def _shown_figure() -> "type[Figure]":
     class ShownFigure(Figure):
         def _repr_png_(self) -> tuple[bytes, dict[str, int]]:
             # As many dots as a screen of twice the usual density has, and told at which size.
-            dots, held = io.BytesIO(), self.get_dpi()
+            dots = io.BytesIO()
             with any_script():
                 self.savefig(dots, format="png", dpi=2 * SCREEN, metadata={})
-            self.set_dpi(held)
             width, height = self.get_size_inches()
             return dots.getvalue(), {"width": round(width * SCREEN), "height": round(height * SCREEN)}
 

@@ -244,7 +244,13 @@ def heading(result: RankResult, ranking: Ranking) -> list[str]:
 def flips_line(result: RankResult) -> str:
     """What stands above ``detection_table``. The result is of a recording with flipped labels."""
     flips = 0 if result.flipped is None else int(result.flipped.sum())
-    first = "most suspicious" if result.signs is not None else "highest influence" if result.on == SELF else "lowest influence"
+    first = (
+        "most suspicious"
+        if result.signs is not None
+        else "highest influence"
+        if result.on == SELF
+        else "lowest influence"
+    )
     return f"{flips} of {len(result.pool)} labels are flipped; checking the {first} first:"
 
 
@@ -311,7 +317,7 @@ def detection_figure(detections: Mapping[str, Detection], flips: int, total: int
     axes.grid(alpha=0.25, lw=0.6)
     axes.legend(fontsize=8, frameon=False, loc="lower right", title="area under the curve in brackets")
     axes.get_legend().get_title().set_fontsize(8)  # type: ignore[union-attr]
-    axes.set_title(drawn_text(title), fontsize=10)
+    axes.set_title(drawn_text(title), fontsize=10, wrap=True)
     return figure
 
 

@@ -2,8 +2,11 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 
-from gptfl.core.display import Listed
+import pytest
+
+from gptfl.core.display import Displayed, Listed
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,3 +32,11 @@ def test_fields_are_rows_and_notes_follow() -> None:
 
 def test_rows_are_shown_as_they_are() -> None:
     assert Rows([("kind", "recording")])._repr_html_() == "<table><tr><th>kind</th><td>recording</td></tr></table>"
+
+
+def test_ipython_shows_a_result_as_its_table_where_it_shows_no_html(monkeypatch: pytest.MonkeyPatch) -> None:
+    reports = SimpleNamespace(text_of=lambda result: "a table")
+    monkeypatch.setattr("gptfl.core.display._reports", lambda: reports)
+    shown: list[str] = []
+    Displayed()._repr_pretty_(SimpleNamespace(text=shown.append), False)
+    assert shown == ["a table"]

@@ -54,3 +54,14 @@ def test_texts_of_any_script_are_drawn_without_a_word(tmp_path: Path) -> None:
 def test_nothing_in_a_text_is_obeyed() -> None:
     assert drawn_text("a $x$ \x1b[31m") == r"a \$x\$ " + drawn_text("\x1b[31m")
     assert "\x1b" not in drawn_text("\x1b")
+
+
+@pytest.mark.usefixtures("laid_out")
+def test_a_figure_shows_itself_in_a_notebook_at_the_size_asked_for() -> None:
+    made = figure("größe 答案")
+    picture, size = made._repr_png_()
+    assert picture.startswith(b"\x89PNG")
+    assert size == {"width": 192, "height": 96}
+    assert [int.from_bytes(picture[at : at + 4]) for at in (16, 20)] == [384, 192]
+    # What is shown is drawn finer; the figure stays what it is.
+    assert made.get_dpi() == 100
