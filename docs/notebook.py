@@ -162,6 +162,9 @@ lowest = ranking.to_frame().nsmallest(6, "influence")["id"].tolist()
 dropped = simulator.simulate(drop=lowest)
 dropped
 
+# %% [markdown]
+# Now the dashed line is the prediction for the whole pool.
+
 # %%
 dropped.plot()
 

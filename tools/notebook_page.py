@@ -31,7 +31,8 @@ SECONDS = 900
 """No cell takes longer."""
 BUTTONS = (
     f'<p class="notebook-download"><a class="md-button md-button--primary" href="{DOWNLOAD}" '
-    'download="gptfl-tutorial.ipynb">Download as .ipynb</a> <a class="md-button md-button--primary" href="notebook.py" download="gptfl-tutorial.py">Download as .py</a></p>'
+    'download="gptfl-tutorial.ipynb">Download as .ipynb</a> <a class="md-button md-button--primary" href="notebook.py" '
+    'download="gptfl-tutorial.py">Download as .py</a></p>'
 )
 LINK = re.compile(r"\[([^\]]*)\]\([^):\s]*\)")
 
