@@ -137,3 +137,6 @@ def test_a_picture_is_a_file_that_says_its_size(page: ModuleType) -> None:
     (shown,) = page.rendered(output, 'a = 1\nplot("b")', pictures)
     assert pictures["notebook/2.png"] == b"ab"
     assert '<img src="notebook/2.png" alt="The picture that plot(&quot;b&quot;) gives" width="9" height="4">' in shown
+    output.metadata["image/png"]["width"] = 1000
+    (shown,) = page.rendered(output, "a", pictures)
+    assert 'class="notebook-wide" width="1000"' in shown

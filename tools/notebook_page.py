@@ -27,6 +27,8 @@ ADDRESS = "notebook.md"
 DOWNLOAD = "notebook.ipynb"
 PICTURES = "notebook"
 """The folder of the page's pictures, on the site."""
+WIDE = 700
+"""A picture that is so many pixels wide is not made as narrow as a phone."""
 SECONDS = 900
 """No cell takes longer."""
 BUTTONS = (
@@ -143,7 +145,10 @@ def rendered(output: Any, source: str, pictures: dict[str, bytes]) -> Iterator[s
         address = f"{PICTURES}/{len(pictures) + 1}.png"
         pictures[address] = base64.b64decode(data["image/png"])
         size = output.metadata.get("image/png", {})
-        sized = "".join(f' {name}="{size[name]}"' for name in ("width", "height") if name in size)
+        # After pyplot was imported, it is matplotlib that shows figures, and says no size; that of a PNG stands at its head.
+        pixels = size.get("width") or int.from_bytes(pictures[address][16:20])
+        wide = ' class="notebook-wide"' if pixels > WIDE else ""
+        sized = wide + "".join(f' {name}="{size[name]}"' for name in ("width", "height") if name in size)
         drawn = escape(source.splitlines()[-1])
         shown = f'<a href="{address}"><img src="{address}" alt="The picture that {drawn} gives"{sized}></a>'
     elif "text/html" in data:
