@@ -80,6 +80,7 @@ def gptfl_estimators() -> Mapping[str, Callable[..., Any]]:
         "mean-run": Lazy("estimators.baselines", "MeanRun"),
         "class-share": Lazy("estimators.class_share", "ClassShare"),
         "exposure-gp": Lazy("estimators.exposure_gp.estimator", "ExposureGp"),
+        "through-loss": Lazy("estimators.through_loss.estimator", "ThroughLoss"),
     }
 
 

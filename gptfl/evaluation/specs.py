@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from gptfl.core import MetricInfo
 from gptfl.errors import GptflError, ResourceError, UsageError
 from gptfl.features.lookup import FeatureChoice, FeatureLookup
-from gptfl.plugins.interfaces import Estimator
+from gptfl.plugins.interfaces import LOSS, Estimator
 from gptfl.plugins.registry import Registry
 from gptfl.plugins.settings import parse_value
 from gptfl.simulation.requirements import refusal, unmet_need
@@ -125,6 +125,8 @@ def choose_estimators(
             if calibrate and registry.takes("estimator", name, CALIBRATE):
                 given = {CALIBRATE: True, **given}
             estimator = registry.make("estimator", name, **given)
+            if LOSS in estimator.tags.requires and metric.name == LOSS and name not in required:
+                continue  # a table of the loss isn't about it
             label = _label(registry, name, estimator, given, encoder)
         except GptflError as error:
             problem = error

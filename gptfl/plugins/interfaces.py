@@ -97,8 +97,9 @@ class Metric(Protocol):
         ...
 
 
-NEEDS = frozenset({"features", "classes", "gradients", "derivatives"})
-"""What an estimator can require."""
+LOSS = "loss"
+NEEDS = frozenset({"features", "classes", "gradients", "derivatives", LOSS})
+"""What an estimator can require; ``loss``: the loss recorded beside the metric that is predicted, which is another."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

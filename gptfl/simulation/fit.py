@@ -104,7 +104,9 @@ def fit_with(options: FitOptions, *, progress: Progress = silent) -> FitResult:
     recording = open_recording(inputs.dynamics, inputs.workspace, learning.every, learning.keep_diverged)
     which: tuple[str, ...] = ()
     if estimator is None:
-        estimator, which = default_estimator(FeatureLookup(recording, inputs.features, encoder))
+        metric, _ = choose_metric(recording.dynamics, next(iter(options.metrics), None))
+        lookup = FeatureLookup(recording, inputs.features, encoder)
+        estimator, which = default_estimator(lookup, metric, learning.unseen)
     registry = recording.registry
     named = NamedEstimator(registry.find("estimator", estimator), registry.make("estimator", estimator, **settings))
     held_out = hold_out_examples(recording.dynamics, learning.unseen, learning.unseen_share, seed)

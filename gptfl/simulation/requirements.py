@@ -3,12 +3,12 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from gptfl.core import Features, MetricInfo, classes_of, lack_of_classes
+from gptfl.core import FIT, VALIDATION, Features, MetricInfo, classes_of, lack_of_classes
 from gptfl.core.holdout import TEST, TRAIN
 from gptfl.errors import DataError
 from gptfl.features.lookup import FeatureLookup
-from gptfl.options.defaults import FEW_RUNS, ON_GRADIENTS, PAPER
-from gptfl.plugins.interfaces import NEEDS, Estimator
+from gptfl.options.defaults import FEW_RUNS, FEWEST_ON_TEXT, ON_GRADIENTS, ON_TEXT, PAPER
+from gptfl.plugins.interfaces import LOSS, NEEDS, Estimator
 from gptfl.plugins.parts import Part
 from gptfl.recording.recording import OpenedRecording
 
@@ -52,6 +52,13 @@ def unmet_need(
             )
         if need == "gradients" and dynamics.gradients is None:
             return _not_recorded(recording, name, need, "reference")
+        if need == LOSS and metric.name == LOSS:
+            return DataError(f"{name} predicts what was recorded beside the loss, not the loss", "use exposure-gp")
+        if need == LOSS and LOSS not in dynamics.metrics:
+            return DataError(
+                f"{name} needs the loss, which {recording.path.name} doesn't hold beside {metric.name}",
+                "record both (gptfl collect --metric loss)",
+            )
         if need == "derivatives" and not all(run.derivatives for run in dynamics.runs):
             return _not_recorded(recording, name, need, "own")
         if need not in NEEDS:
@@ -78,8 +85,30 @@ def refusal(estimator: Estimator, sides: Sequence[str]) -> DataError | None:
     )
 
 
-def default_estimator(lookup: FeatureLookup) -> tuple[str, tuple[str, ...]]:
-    """The estimator that suits the features, and what to tell of the choice."""
+def default_estimator(
+    lookup: FeatureLookup, metric: MetricInfo, unseen: str | None = None
+) -> tuple[str, tuple[str, ...]]:
+    """The estimator that suits the features and the metric, and what to tell of the choice.
+
+    Args:
+        lookup: the recording and its features.
+        metric: to be predicted.
+        unseen: the side on which it has to answer about examples that it isn't fitted to, as ``--unseen`` has it.
+    """
     if not lookup.has(ON_GRADIENTS):
         return PAPER, ()
+    if unseen in (None, TRAIN) and _is_generated(lookup, metric):
+        return ON_TEXT, (
+            f"fits {ON_TEXT}, since {metric.name} is of generated text and the loss was recorded beside it; "
+            f"--estimator {FEW_RUNS} goes without the loss",
+        )
     return FEW_RUNS, (f"fits {FEW_RUNS}, since there are gradient features; --estimator {PAPER} is the paper's",)
+
+
+def _is_generated(lookup: FeatureLookup, metric: MetricInfo) -> bool:
+    """Whether a metric is of generated text, and the loss is there in enough runs to predict it by."""
+    dynamics, registry = lookup.recording.dynamics, lookup.recording.registry
+    if LOSS not in dynamics.metrics or metric.name not in registry.names("metric"):
+        return False
+    fitted = sum(run.role in (FIT, VALIDATION) for run in dynamics.runs)
+    return "generated" in registry.make("metric", metric.name).needs and fitted >= FEWEST_ON_TEXT

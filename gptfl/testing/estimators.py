@@ -18,7 +18,7 @@ from gptfl.core import (
     changes_between,
     fingerprint,
 )
-from gptfl.plugins.interfaces import NEEDS, Estimator, EstimatorTags
+from gptfl.plugins.interfaces import LOSS, NEEDS, Estimator, EstimatorTags
 from gptfl.testing import promises
 from gptfl.testing.promises import require
 from gptfl.testing.sureness import check_observed, check_sureness
@@ -43,7 +43,7 @@ def check_estimator(
     Args:
         factory: makes the estimator.
         dynamics: the recording that it is fitted to; by default a small synthetic one of a loss, with gradients and
-            derivatives where it requires those.
+            derivatives where it requires those, and of a score where it requires the loss beside it.
         features: makes the features of the recording, where it requires some; random embeddings by default.
         settings: those of the factory. Ones that make the fit quick are welcome: it is fitted six times.
 
@@ -56,7 +56,9 @@ def check_estimator(
     for tag in ("requires", "takes"):
         named = getattr(made.tags, tag)
         require(named <= NEEDS, f"{name} {tag} {sorted(named)}, not some of {sorted(NEEDS)}")
-    dynamics = dynamics or make_dynamics(gradients=bool(made.tags.uses & {"gradients", "derivatives"}))
+    dynamics = dynamics or make_dynamics(
+        gradients=bool(made.tags.uses & {"gradients", "derivatives"}), score=LOSS in made.tags.requires
+    )
     _check_settings(factory, made, name)
     data = _fit_data(
         dynamics, made, (features or make_features)(dynamics) if "features" in made.tags.requires else None
@@ -86,6 +88,8 @@ def check_estimator(
 def _fit_data(dynamics: Dynamics, made: Estimator, features: Features | None) -> FitData:
     metrics, predicted = dynamics.metrics, made.tags.metrics
     known = [metrics[name] for name in metrics if predicted is None or name in predicted]
+    if LOSS in made.tags.requires:
+        known = [metric for metric in known if metric.name != LOSS]
     require(bool(known), f"{made.name} predicts {predicted}, none of which the recording has")
     runs = dynamics.with_role(FIT), dynamics.with_role(VALIDATION)
     gradients = dynamics.gradients if "gradients" in made.tags.uses else None
@@ -216,7 +220,8 @@ def _check_sparse(factory: Factory, settings: dict[str, Any], data: FitData, que
         return np.where(holes, np.nan, values)
 
     runs = tuple(
-        dataclasses.replace(run, metrics={data.metric.name: gaps(data.recorded(run))}) for run in data.fit_runs
+        dataclasses.replace(run, metrics={**run.metrics, data.metric.name: gaps(data.recorded(run))})
+        for run in data.fit_runs
     )
     patchy = factory(**settings).fit(dataclasses.replace(data, fit_runs=runs))
     promises.require_finite(

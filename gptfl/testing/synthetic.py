@@ -30,6 +30,8 @@ from gptfl.core.curriculum import (
 )
 
 CHOICES = (" yes", " no")
+LOSS = MetricInfo("loss", higher_is_better=False, low=0.0)
+SCORE = MetricInfo("score", higher_is_better=True, low=0.0, high=1.0)
 THINGS = ("kettle", "ladder", "window", "parcel", "bicycle", "lantern", "garden", "bridge")
 STATES = ("is ready", "was left outside", "needs a new handle", "stands by the door", "looks older than it is")
 
@@ -55,6 +57,7 @@ def make_dynamics(
     missing: float = 0.0,
     seed: int = 0,
     gradients: bool = False,
+    score: bool = False,
 ) -> Dynamics:
     """A recording whose loss falls towards a floor, faster where the batch holds kin of the test example.
 
@@ -72,6 +75,7 @@ def make_dynamics(
         gradients: whether it is the recording of a model whose losses are linear in its parameters and that plain
             gradient descent trains, so that its gradient products and derivatives predict exactly what is recorded
             (see ``make_gradients``).
+        score: whether a score between 0 and 1 is recorded beside the loss, which falls with it.
     """
     random = generator(seed, SyntheticStream.TRAJECTORIES)
     pull = 1.0 + random.normal(size=(pool, test))
@@ -88,13 +92,12 @@ def make_dynamics(
             # Gradient descent is the optimiser, so that its updates are the gradients.
             derivatives = {"gradient": changes, "update": changes}
         recorded[1:][random.random(recorded[1:].shape) < missing] = np.nan
-        made.append(
-            Run(index, run_seed(seed, index), role_of(index), curriculum, grid, {"loss": recorded}, derivatives)
-        )
+        metrics = {"loss": recorded, **({SCORE.name: 1.0 / (1.0 + np.exp(3.0 * (recorded - 1.5)))} if score else {})}
+        made.append(Run(index, run_seed(seed, index), role_of(index), curriculum, grid, metrics, derivatives))
     return Dynamics(
         make_examples(pool, "pool", seed),
         make_examples(test, "test", seed),
-        {"loss": MetricInfo("loss", higher_is_better=False, low=0.0)},
+        {one.name: one for one in ((LOSS, SCORE) if score else (LOSS,))},
         tuple(made),
         RecordingSettings.of({"task": "synthetic", "seed": seed}),
         products,

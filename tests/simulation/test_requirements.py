@@ -3,11 +3,13 @@
 import re
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from gptfl.core import MetricInfo
+from gptfl.estimators.through_loss.estimator import ThroughLoss
 from gptfl.features.lookup import FeatureLookup
-from gptfl.options.defaults import FEW_RUNS, ON_GRADIENTS, PAPER
+from gptfl.options.defaults import FEW_RUNS, ON_GRADIENTS, ON_TEXT, PAPER
 from gptfl.plugins import EstimatorTags
 from gptfl.recording.recording import open_recording
 from gptfl.simulation.requirements import default_estimator, refusal, unmet_need
@@ -84,8 +86,36 @@ def test_gradient_features_decide_the_default(source_of, tmp_path):
     dynamics, features = synthetic(2)
     path = tmp_path / "a.dynamics.h5"
     write_dynamics(path, dynamics)
-    assert default_estimator(FeatureLookup(open_recording(path))) == (PAPER, ())
+    loss = dynamics.metrics["loss"]
+    assert default_estimator(FeatureLookup(open_recording(path)), loss) == (PAPER, ())
     write_features(tmp_path / "a.gradients.features.h5", replace(features, encoder=ON_GRADIENTS))
-    name, notes = default_estimator(FeatureLookup(open_recording(path)))
+    name, notes = default_estimator(FeatureLookup(open_recording(path)), loss)
     assert name == FEW_RUNS
     assert notes == (f"fits {FEW_RUNS}, since there are gradient features; --estimator {PAPER} is the paper's",)
+
+
+def test_metrics_of_generated_text_go_by_the_loss_where_it_is_there(tmp_path):
+    dynamics, features = synthetic(4)
+    rouge = MetricInfo("rougeL", higher_is_better=True, low=0.0, high=1.0)
+    runs = [replace(run, metrics={**run.metrics, "rougeL": np.exp(-run.metrics["loss"])}) for run in dynamics.runs]
+    both = replace(dynamics, metrics={**dynamics.metrics, "rougeL": rouge}, runs=tuple(runs))
+    alone = tuple(replace(run, metrics={"rougeL": run.metrics["rougeL"]}) for run in runs)
+    recordings = {
+        "both": both,
+        "few": replace(both, runs=both.runs[:2]),
+        "alone": replace(both, runs=alone, metrics={"rougeL": rouge}),
+    }
+    names = {}
+    for stem, one in recordings.items():
+        write_dynamics(tmp_path / f"{stem}.dynamics.h5", one)
+        write_features(tmp_path / f"{stem}.gradients.features.h5", replace(features, encoder=ON_GRADIENTS))
+        lookup = FeatureLookup(open_recording(tmp_path / f"{stem}.dynamics.h5"))
+        names[stem] = default_estimator(lookup, rouge)[0]
+        assert default_estimator(lookup, rouge, "test")[0] == FEW_RUNS
+    assert names == {"both": ON_TEXT, "few": FEW_RUNS, "alone": FEW_RUNS}
+    problem = unmet_need(ThroughLoss(), open_recording(tmp_path / "alone.dynamics.h5"), features, rouge)
+    assert str(problem).startswith("through-loss needs the loss, which alone.dynamics.h5 doesn't hold beside rougeL")
+    problem = unmet_need(
+        ThroughLoss(), open_recording(tmp_path / "both.dynamics.h5"), features, dynamics.metrics["loss"]
+    )
+    assert str(problem).startswith("through-loss predicts what was recorded beside the loss, not the loss")

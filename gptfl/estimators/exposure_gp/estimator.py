@@ -69,6 +69,7 @@ class ExposureGp(Influences):
     model_: ExposureModel
     calibration_: Calibration
     reach_: Float[np.ndarray, " level"]
+    """How many standard deviations intervals of each level reach to either side; of none after ``fit_values``."""
     single_: FittedSingleRun | None = None
     """What is known where there was one run to fit."""
     notes_: tuple[str, ...] = ()
@@ -102,6 +103,25 @@ class ExposureGp(Influences):
         One run is enough with gradient features (``single_run``). Raises ``DataError`` for fewer than 2 others, or
         without the features that it requires.
         """
+        self.fit_values(data)
+        if self.single_ is not None:
+            return self
+        self.model_.interval_scale = self.calibration_.interval_scale
+        self.reach_ = self.calibration_.reach(LEVELS)
+        self.notes_ += self.calibration_.doubts(self.name) + self._lone_pair(data)
+        if not (self.model_.knows_width or self.model_.binary):
+            self.notes_ += (
+                f"{self.name}: the {len(self.model_.recorded.values)} runs to fit don't differ in what they saw or in what "
+                "was recorded, and nothing says how far others may: predictions have no intervals",
+            )
+        return self
+
+    @one_blas_thread()
+    def fit_values(self, data: FitData) -> Self:
+        """As ``fit``, without what tells how wide intervals must be: predictions have none.
+
+        It takes a fraction of the time, and is for the values of many fits. Raises as ``fit`` does.
+        """
         runs = training_runs(data)
         sources = sources_of(data.features, len(data.pool), len(data.test)) if self.features else Sources({})
         products = products_of(data.gradients) if "gradients" in self.tags.takes else None
@@ -125,16 +145,8 @@ class ExposureGp(Influences):
         )
         self.model_ = min(models, key=lambda model: model.evidence)
         self.model_.fit_factors()
-        self.calibration_ = Calibration(self.model_)
-        self.model_.interval_scale = self.calibration_.interval_scale
-        self.reach_ = self.calibration_.reach(LEVELS)
+        self.calibration_, self.reach_ = Calibration(self.model_), np.zeros(0)
         self.steps_ = recorded.steps
-        self.notes_ += self.calibration_.doubts(self.name) + self._lone_pair(data)
-        if not (self.model_.knows_width or self.model_.binary):
-            self.notes_ += (
-                f"{self.name}: the {len(recorded.values)} runs to fit don't differ in what they saw or in what was "
-                "recorded, and nothing says how far others may: predictions have no intervals",
-            )
         return self
 
     def _lone_pair(self, data: FitData) -> tuple[str, ...]:
@@ -192,7 +204,7 @@ class ExposureGp(Influences):
             values = probability(mean, len(model.even))
             intervals = {level: likely(values, level) for level in LEVELS}
         else:
-            known = model.knows_width or not model.floor
+            known = len(self.reach_) > 0 and (model.knows_width or not model.floor)
             reaches = zip(LEVELS, self.reach_, strict=True) if known else ()
             intervals = {level: interval(model.link, reach, mean, spread) for level, reach in reaches}
             if intervals:

@@ -1,0 +1,1 @@
+"""Metrics recorded beside the loss, by way of the loss."""
