@@ -151,8 +151,10 @@ def slope_at_end(slopes: Float[np.ndarray, " interval"], lengths: Float[np.ndarr
 
     Of one interval alone half of its slope: that at the end of a decay lies between 0 and all of it.
 
-    Measured on 27 recordings of the tiny model (``errands``; 30 and 60 steps, three schedules, three seeds): recorded at
-    every 5th or 10th step it is on average PLACEHOLDER
+    On 27 recordings of the tiny model, of 30 and 60 steps, the same recordings with every 5th and 10th step alone come to
+    what every step comes to, within the spread of ``AverageWorth`` in 26 and 25 of them; and to what trainings of a tenth
+    less and more differ by, within the 90 % interval of both in 27 and 26 (docs/ranking.md). The mean slope of the last
+    interval is out by twice as much.
     """
     last = float(slopes[0])
     if len(slopes) < 2:

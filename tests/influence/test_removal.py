@@ -151,9 +151,7 @@ def test_a_slope_keeps_its_sign_and_grows_no_more_than_a_straight_line() -> None
 
 
 @pytest.mark.parametrize("decay", [2.0, 6.0])
-def test_what_is_recorded_rarely_agrees_with_all_of_it_within_its_spread(
-    source: FittedSimulator, decay: float
-) -> None:
+def test_what_is_recorded_rarely_agrees_with_all_of_it_within_its_spread(source: FittedSimulator, decay: float) -> None:
     """Runs that fall fast and flatten: the mean slope of the last interval is far too steep where it is long."""
     random, made = np.random.default_rng(5), []
     for run in source.recording.dynamics.runs:
@@ -172,7 +170,9 @@ def test_what_is_recorded_rarely_agrees_with_all_of_it_within_its_spread(
         assert abs(found.value - true) < 0.5 * abs(found.secant - true)
 
 
-def test_where_only_first_and_last_are_recorded_the_slope_may_be_anything_between_0_and_theirs(source: FittedSimulator) -> None:
+def test_where_only_first_and_last_are_recorded_the_slope_may_be_anything_between_0_and_theirs(
+    source: FittedSimulator,
+) -> None:
     found = average_worth(of_runs(source, [thinned(run, 100) for run in source.recording.dynamics.runs]), np.arange(3))
     assert found is not None
     assert (found.since, found.share, found.before, found.earlier) == (0, 1.0, None, None)
