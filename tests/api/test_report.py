@@ -79,7 +79,9 @@ def test_the_page_says_which_skill_is_which_and_has_those_of_compare(
     assert "In the table exposure-gp is fitted anew without each of 3 folds" in one.trust
     assert "gptfl compare --folds 3 tells" in one.trust
     table = gptfl.compare(workspace=space, folds=3, estimators="exposure-gp", figure=False)
-    assert [row.scores["skill"].value for row in table.rows] == [row.scores["skill"].value for row in one.comparison.rows]
+    assert [row.scores["skill"].value for row in table.rows] == [
+        row.scores["skill"].value for row in one.comparison.rows
+    ]
 
 
 def test_saved_subsets_are_offered_the_latest_first_and_what_is_none_is_passed_over(

@@ -97,7 +97,10 @@ def still_notes(runs, *predicted):
     names = [f"still-{number}" for number in range(len(predicted))]
     outcomes = [Predictions(name, values, name=name) for name, values in zip(names, predicted, strict=True)]
     first = np.repeat(runs[2].metrics["loss"][None, :1], len(runs[2].steps), axis=1)
-    outcomes += [Predictions("persistence", first, name="persistence"), Predictions("broken", error="no", name="broken")]
+    outcomes += [
+        Predictions("persistence", first, name="persistence"),
+        Predictions("broken", error="no", name="broken"),
+    ]
     return still_note(outcomes, [Split(0, runs[:1], runs[1:2], runs[2:3])])
 
 

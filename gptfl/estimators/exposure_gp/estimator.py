@@ -147,9 +147,8 @@ class ExposureGp(Influences):
         found = states.lone_pair(scales)
         rests, remedy = "rest on it", "prior=false"
         if found is None and states.ways:
-            known = len(states.known_means)
-            found = states.lone_pair(np.append(np.zeros(known), np.ones(states.ways - known)))
-            rests, remedy = "rest on how alike that makes examples, which is what this fit goes by", "features=false"
+            found = states.lone_pair(np.ones(states.ways))
+            rests, remedy = "rest on how alike that makes examples, by which this fit goes", "features=false"
         if found is None:
             return ()
         train, test, times = found
