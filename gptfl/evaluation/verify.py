@@ -19,8 +19,8 @@ from gptfl.plugins.guards import make_metric, runs_of
 from gptfl.plugins.interfaces import Executor, Plan
 from gptfl.plugins.work import Tally
 from gptfl.recording.recipe import recipe_in_file
-from gptfl.recording.source import template_of
 from gptfl.recording.recording import OpenedRecording, with_texts
+from gptfl.recording.source import template_of
 from gptfl.recording.tokens import check_tokens
 from gptfl.recording.trainers import TrainerMaker, check_weights, model_of, recipe_of
 from gptfl.scores import pointwise

@@ -94,7 +94,7 @@ def test_conversations_take_the_template_that_is_given(neox: Path, tmp_path: Pat
     given: dict[str, Any] = {
         "workspace": tmp_path / "imported", "model": str(neox), "recipe": tmp_path / "sft.yaml", "encoder": "gradients"
     }  # fmt: skip
-    with pytest.raises(DataError, match="has no chat template, and .* is a conversation: .*--chat-template"):
+    with pytest.raises(DataError, match=r"has no chat template, and .* is a conversation: .*--chat-template"):
         gptfl.featurize(**given)
     found = read_features(gptfl.featurize(**given, chat_template=template).path)
     assert list(found.sets) == list(own.sets)

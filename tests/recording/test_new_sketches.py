@@ -165,7 +165,7 @@ def test_what_was_left_by_a_recording_of_another_recipe_is_refused(recording: Op
     """As where a recording was deleted and made again, and the folder beside it stayed."""
     slower = recording.dynamics.settings.having(learning_rate=1.01 * (recording.dynamics.settings.learning_rate or 0.0))
     again = replace(recording, dynamics=replace(recording.dynamics, settings=slower))
-    with pytest.raises(DataError, match="keeps another reference run than the sketches of .* are of: make it again"):
+    with pytest.raises(DataError, match=r"keeps another reference run than the sketches of .* are of: make it again"):
         kept_about(again)
 
 
