@@ -40,8 +40,13 @@ def check_made_here(
 ) -> None:
     """Raise ``DataError`` for a recording that can't be trained on, for others trained its runs.
 
-    An imported one can where model and recipe are given, and ``UsageError`` is raised for those of any other, and for
-    another chat template.
+    Args:
+        source: the simulator, with its recording.
+        model: that an imported recording's runs are said to have fine-tuned.
+        recipe: the file that is said to be theirs.
+        chat_template: the file of the template that is said to be theirs.
+
+    An imported one can where model and recipe are given. Raises ``UsageError`` for a recipe or template of any other.
     """
     settings = source.recording.dynamics.settings
     for flag, given in (("--recipe", recipe), ("--chat-template", chat_template)):
