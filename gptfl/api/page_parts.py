@@ -226,7 +226,13 @@ def _with_comparison(
         return replace(parts, notes=(*parts.notes, error.problem)), [
             ("the comparison with naive rows", "gptfl compare")
         ]
-    return replace(parts, comparison=comparison), []
+    trust = parts.trust
+    if trust and comparison.folds is not None:
+        trust += (
+            f" In the table {parts.estimator} is fitted anew without each of {comparison.folds} folds, and has a skill of its "
+            f"own: the one that gptfl compare --folds {comparison.folds} tells. Other folds tell another (gptfl report --folds K)."
+        )
+    return replace(parts, comparison=comparison, trust=trust), []
 
 
 def _commands(source: FittedSimulator | None) -> dict[str, str]:

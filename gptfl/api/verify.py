@@ -80,7 +80,7 @@ def verify_with(
     source = opened or open_fitted(
         inputs.simulator, inputs.dynamics, inputs.workspace, options.estimator, options.metric, inputs.features
     )
-    check_made_here(source, options.model, options.recipe)
+    check_made_here(source, options.model, options.recipe, options.chat_template)
     other = OtherSubset.compared(source, choice, options.against)
     if choice.curriculum is None:
         choice = replace(choice, orders=choice.orders or (1 if other is None else PAIRS))

@@ -1,24 +1,39 @@
 """Progress in a notebook: a bar for each piece of work, shown while it lasts."""
 
+import contextlib
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from html import escape
 from typing import Any
 
+from gptfl.core.terminal import TerminalLine, is_shown
 from gptfl.core.values import Progress, silent
 
 EVERY = 0.2
 """Seconds between two updates of a bar, at the least."""
 
 
+@contextlib.contextmanager
+def shown_progress() -> Iterator[Progress]:
+    """``usual_progress`` for one piece of work: what is left of it, as where the work fails, is taken away after it."""
+    progress = usual_progress()
+    try:
+        yield progress
+    finally:
+        if isinstance(progress, NotebookBars | TerminalLine):
+            progress.close()
+
+
 def usual_progress() -> Progress:
-    """What shows progress where nobody said what does: bars in a notebook, and nothing elsewhere."""
+    """What shows progress where nobody said what does: bars in a notebook, a line in a terminal, nothing elsewhere."""
     module = sys.modules.get("IPython")
     find: Callable[[], Any] | None = getattr(module, "get_ipython", None)
     shell = None if find is None else find()
     # A shell in a terminal has no kernel, and nothing to draw in.
-    return silent if getattr(shell, "kernel", None) is None else NotebookBars()
+    if getattr(shell, "kernel", None) is not None:
+        return NotebookBars()
+    return TerminalLine() if is_shown() else silent
 
 
 class NotebookBars:
@@ -40,9 +55,17 @@ class NotebookBars:
         elif done < total:
             self._handles[what].update(shown, raw=True)
         if done >= total:
-            handle = self._handles.pop(what)
-            if handle is not None:
-                handle.update({"text/plain": "", "text/html": ""}, raw=True)
+            self._take_away(what)
+
+    def close(self) -> None:
+        """Take away what isn't finished."""
+        for what in list(self._handles):
+            self._take_away(what)
+
+    def _take_away(self, what: str) -> None:
+        handle = self._handles.pop(what)
+        if handle is not None:
+            handle.update({"text/plain": "", "text/html": ""}, raw=True)
 
 
 def _bar(what: str, done: int, total: int, note: str) -> str:

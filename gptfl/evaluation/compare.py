@@ -3,9 +3,13 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
+import numpy as np
+from jaxtyping import Float
+
 from gptfl.core import Dynamics, Features, MetricInfo, Progress, silent
 from gptfl.core.splits import Split
 from gptfl.errors import UsageError
+from gptfl.estimators.baselines import Persistence
 from gptfl.evaluation.held_out import HeldOutEvaluation, folds_for
 from gptfl.evaluation.order_noise import ceiling_of, device_note
 from gptfl.evaluation.specs import ComparedEstimator, choose_estimators
@@ -15,7 +19,7 @@ from gptfl.options.evaluation import CompareOptions
 from gptfl.plugins.settings import read_settings_by_part
 from gptfl.recording.movement import LOSS, movement_of
 from gptfl.recording.recording import OpenedRecording, choose_metric, focused, open_recording
-from gptfl.scores.comparison import FEWEST_CLEAR, Comparison, score_rows
+from gptfl.scores.comparison import FEWEST_CLEAR, Comparison, Predictions, score_rows
 from gptfl.scores.held_out import HeldOut
 from gptfl.scores.pointwise import squared_errors
 from gptfl.simulation.caveats import binary_note
@@ -78,6 +82,7 @@ def compare_held_out(
             *fold_notes,
             *run_notes,
             *_run_notes(job, held_out),
+            *still_note(outcomes, splits),
         ),
         unseen=None if recording.held_out is None else recording.held_out.to_json(recording.dynamics),
         observed=observed,
@@ -116,6 +121,42 @@ def _run_notes(job: HeldOutEvaluation, held_out: HeldOut) -> tuple[str, ...]:
         *device_note(job.all_runs(), metric),
         *binary_note(dynamics, metric),
     )
+
+
+def still_note(outcomes: Sequence[Predictions], splits: Sequence[Split]) -> tuple[str, ...]:
+    """Names the estimators that predict no change of any held-out run, and says why where the runs tell it.
+
+    Args:
+        outcomes: what each predicted; persistence is passed over, for that is what it says.
+        splits: the runs fitted, and those held out.
+    """
+    still = [
+        one.estimator
+        for one in outcomes
+        if one.predicted is not None and one.name != Persistence.name and _is_still(one.predicted)
+    ]
+    if not still:
+        return ()
+    why = ""
+    if not any(_shares_examples(split) for split in splits):
+        why = (
+            ": no example of a held-out run is in a run that was fitted, and of such examples they know nothing. Runs on more "
+            "examples share some (gptfl collect --subset-size)"
+        )
+    verb = "predicts" if len(still) == 1 else "predict"
+    return (f"{', '.join(still)} {verb} that no held-out run changes, as persistence does{why}",)
+
+
+def _is_still(predicted: Float[np.ndarray, "run recorded test"]) -> bool:
+    known = np.isfinite(predicted)
+    return bool(np.allclose(np.where(known, predicted, 0.0), np.where(known, predicted[:, :1], 0.0), rtol=1e-6))
+
+
+def _shares_examples(split: Split) -> bool:
+    """Whether a held-out run has an example that a run to fit or to validate has."""
+    seen = np.concatenate([run.curriculum.batches.ravel() for run in (*split.fit, *split.validation)])
+    asked = np.concatenate([run.curriculum.batches.ravel() for run in split.test])
+    return bool((np.intersect1d(seen, asked) >= 0).any())
 
 
 def _movement_notes(dynamics: Dynamics, metric: MetricInfo) -> tuple[str, ...]:

@@ -20,6 +20,7 @@ from gptfl.plugins.interfaces import Executor, Plan
 from gptfl.plugins.work import Tally
 from gptfl.recording.recipe import recipe_in_file
 from gptfl.recording.recording import OpenedRecording, with_texts
+from gptfl.recording.source import template_of
 from gptfl.recording.tokens import check_tokens
 from gptfl.recording.trainers import TrainerMaker, check_weights, model_of, recipe_of
 from gptfl.scores import pointwise
@@ -34,14 +35,23 @@ if TYPE_CHECKING:
     from gptfl.training.trainer import RecordingTrainer, TrainerSettings
 
 
-def check_made_here(source: FittedSimulator, model: str | None = None, recipe: File = None) -> None:
+def check_made_here(
+    source: FittedSimulator, model: str | None = None, recipe: File = None, chat_template: File = None
+) -> None:
     """Raise ``DataError`` for a recording that can't be trained on, for others trained its runs.
 
-    An imported one can where model and recipe are given, and ``UsageError`` is raised for a recipe of any other.
+    Args:
+        source: the simulator, with its recording.
+        model: that an imported recording's runs are said to have fine-tuned.
+        recipe: the file that is said to be theirs.
+        chat_template: the file of the template that is said to be theirs.
+
+    An imported one can where model and recipe are given. Raises ``UsageError`` for a recipe or template of any other.
     """
     settings = source.recording.dynamics.settings
-    if recipe is not None and not settings.imported:
-        raise UsageError(f"--recipe {recipe} is of imported recordings, and this one has its own", "leave it out")
+    for flag, given in (("--recipe", recipe), ("--chat-template", chat_template)):
+        if given is not None and not settings.imported:
+            raise UsageError(f"{flag} {given} is of imported recordings, and this one has its own", "leave it out")
     if settings.own_run:
         raise DataError(
             f"{source.recording.path} was recorded while you trained: gptfl can't carry out your recipe",
@@ -100,6 +110,9 @@ class TrainingPlan:
         by = "its settings" if options.recipe is None else f"--recipe {options.recipe}"
         _check_rates(recipe, request, recording.path, by)
         pool, test = with_texts(recording, options.data)
+        if options.recipe is not None:
+            chat = any(example.turns for example in (*pool, *test))
+            recipe = replace(recipe, chat_template=template_of(options.chat_template, chat))
         metric = make_metric(recording.registry, source.metric.name)
         metric.check(test)
         sides = [request] if pairing is None else [request, pairing.theirs]

@@ -69,6 +69,7 @@ def featurize_with(options: FeaturizeOptions, *, progress: Progress = silent) ->
         points=options.sketch_points,
         dimensions=options.sketch_dimensions,
         modules=options.sketch_modules,
+        chat_template=options.chat_template,
     )
     name = default_encoder(recorded.sketches is not None or bool(source.given)) if encoder is None else encoder
     taken = name == ON_SKETCHES and _takes_sketches(recording, source)

@@ -28,7 +28,12 @@ def featurize_new(options: FeaturizeOptions, progress: Progress) -> FeaturizeRes
     rows or vectors aren't to be had.
     """
     assert options.new is not None  # what this is called for
-    for flag, given in (("--set", options.settings), ("--data", options.data), ("--recipe", options.recipe)):
+    for flag, given in (
+        ("--set", options.settings),
+        ("--data", options.data),
+        ("--recipe", options.recipe),
+        ("--chat-template", options.chat_template),
+    ):
         if given:
             raise UsageError(
                 f"{flag} and --new were given together", "leave one out: new rows are embedded as the recording's"

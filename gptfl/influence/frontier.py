@@ -260,7 +260,7 @@ def _mixed(influences: Sequence[Influence], shares: Float[np.ndarray, "2"]) -> I
     if spreads[0] is not None and spreads[1] is not None:
         spread = shares[0] * spreads[0] + shares[1] * spreads[1]
     mean = shares[0] * influences[0].influence + shares[1] * influences[1].influence
-    return replace(influences[0], influence=mean, spread=spread, notes=(), before=None, common=None)
+    return replace(influences[0], influence=mean, spread=spread, notes=(), before=None, common=None, lasting=None)
 
 
 def _weighted(

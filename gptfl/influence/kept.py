@@ -112,7 +112,8 @@ def correlation(
     if any(one is None for one in worth):
         return tied
     common = [one.spread for one in worth if one is not None]
-    each = [np.array([one]) for one in common]
+    # Of what the spreads have besides, from the runs' curves, nothing says how it goes together but that of the runs.
+    each = [np.array([one.sampled]) for one in worth if one is not None]
     together = _correlation(each[0], each[1], each[2], shares)[0]
     own = [np.sqrt(np.maximum(one**2 - common[side] ** 2, 0.0)) for side, one in enumerate(spreads)]
     covariance = tied * own[0] * own[1] + together * common[0] * common[1]

@@ -192,11 +192,11 @@ def _kept(
 
 def _verdicts(source: FittedSimulator, influence: Influence, request: InfluenceRequest) -> Verdicts | None:
     """What is known of each row as against its not being there; None where that isn't asked or can't be told."""
-    spread, before, common = influence.spread, influence.before, influence.common
-    if request.fdr is None or spread is None or before is None or common is None:
+    spread, before, common, lasting = influence.spread, influence.before, influence.common, influence.lasting
+    if request.fdr is None or spread is None or before is None or common is None or lasting is None:
         return None
     runs = sum(len(source.found.info.get(name, ())) for name in ("fit_runs", "validation_runs"))
-    shrinking = Shrinking(runs, spread, before, common) if runs else None
+    shrinking = Shrinking(runs, spread, before, common, lasting) if runs else None
     return verdicts_on(influence.influence, spread, request.fdr, shrinking)
 
 

@@ -103,7 +103,7 @@ class Influence:
 
     ``spread`` is its standard deviation, where the estimator tells one. Of influence as if a row were not there,
     ``before`` is what it was before any run was recorded, infinite where that isn't known, and ``common`` the part of it
-    that is about the mean over runs.
+    that is about the mean over runs, ``lasting`` that which stays however many runs there are.
     """
 
     influence: Float[np.ndarray, " pool"]
@@ -113,6 +113,7 @@ class Influence:
     spread: Float[np.ndarray, " pool"] | None = None
     before: Float[np.ndarray, " pool"] | None = None
     common: Float[np.ndarray, " pool"] | None = None
+    lasting: Float[np.ndarray, " pool"] | None = None
 
     def cautious(self, deviations: float) -> Float[np.ndarray, " pool"]:
         """The influence less so many of its standard deviations, where there are any."""

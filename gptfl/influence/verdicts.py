@@ -93,22 +93,23 @@ class Shrinking:
     """How the spread of each row falls with more runs: each adds as much precision as those recorded did on average.
 
     ``before`` is the spread before any run, infinite where the estimator tells none; ``common`` is a spread that falls
-    with the root of the number of ``runs`` (that of the mean over runs).
+    with the root of the number of ``runs`` (that of the mean over runs), and ``lasting`` one that stays, however many.
     """
 
     runs: int
     spread: Float[np.ndarray, " row"]
     before: Float[np.ndarray, " row"]
     common: Float[np.ndarray, " row"]
+    lasting: Float[np.ndarray, " row"]
 
     def variance(self, factor: float) -> Float[np.ndarray, " row"]:
         """The variances after ``factor`` times as many runs, in the square of the metric's units."""
-        own = np.maximum(self.spread**2 - self.common**2, 0.0)
+        own = np.maximum(self.spread**2 - self.common**2 - self.lasting**2, 0.0)
         with np.errstate(divide="ignore", invalid="ignore"):
             first = 1.0 / self.before**2
             gained = np.maximum(1.0 / own - first, 0.0)
             later = np.where(own > 0.0, 1.0 / (first + factor * gained), 0.0)
-        return np.asarray(later + self.common**2 / factor)
+        return np.asarray(later + self.common**2 / factor + self.lasting**2)
 
 
 def runs_to_settle(

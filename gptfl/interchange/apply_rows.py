@@ -72,6 +72,7 @@ def apply_with(options: ApplyOptions, *, progress: Progress = silent) -> ApplyRe
         raise DataError(f"--data {data} is no file of rows", "give a .jsonl, .json, .csv, .tsv or .parquet file")
     kind = kind_of(data)
     target = data.with_name(f"{stem(data)}.applied") if options.output is None else user_path(options.output)
+    _check_is_folder(target, f"kept{data.suffix.lower()}")
     _check_free(target)
     before = _digest(data)
     progress("apply", 0, 2, "reading")
@@ -167,6 +168,16 @@ def _short(value: Any) -> str:
 
 def _dropped(example: Example, row: Mapping[str, Any], reason: Mapping[str, Any]) -> str:
     return json_text({"id": example.id, **reason, "row": dict(row)}) + "\n"
+
+
+def _check_is_folder(target: Path, kept: str) -> None:
+    """Raise ``UsageError`` for the name of a file of rows: whoever gives one takes the folder for the rows."""
+    if is_row_file(target):
+        folder = target.with_name(stem(target))
+        raise UsageError(
+            f"--output {target} names a file of rows, and apply writes a new folder with the rows, those left out and a summary",
+            f"give a folder: of --output {folder} the rows are {folder / kept}",
+        )
 
 
 def _check_free(target: Path) -> None:

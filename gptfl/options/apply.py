@@ -38,5 +38,9 @@ class ApplyOptions:
         None, "Recording whose ids these are; its rows are read as they were then.", shown=False, panel=FILES
     )
     output: File = option(
-        None, "New folder to write to.", metavar="DIR", shown="FILE without its suffix, and .applied", panel=FILES
+        None,
+        "New folder to write to, which has the rows as kept, with the suffix of FILE.",
+        metavar="DIR",
+        shown="FILE without its suffix, and .applied",
+        panel=FILES,
     )

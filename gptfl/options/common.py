@@ -106,6 +106,17 @@ def max_length(panel: str | None = None) -> Any:
     return option(2048, help_, panel=panel, bound=at_least(1))
 
 
+def chat_template_of_import() -> Any:
+    """The chat template of an imported recording's runs, which no recording of others says."""
+    return option(
+        None,
+        "Of an imported recording of conversations, the chat template (Jinja) of its runs, as of gptfl collect; needs --recipe.",
+        metavar="FILE",
+        shown="the tokenizer's",
+        panel=FILES,
+    )
+
+
 def sketch_points(panel: str | None = None) -> Any:
     """At how many steps of a reference run gradients are sketched."""
     return option(

@@ -156,6 +156,7 @@ class VerifyOptions:
         shown=False,
         panel=FILES,
     )
+    chat_template: File = common.chat_template_of_import()
     data: File = common.data()
     device: str = common.device()
     executor: str = common.executor()

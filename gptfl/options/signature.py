@@ -14,7 +14,7 @@ CALLED = ("progress", "announce")
 
 
 def reports(function: F) -> F:
-    """Let a function show its progress in a notebook unless it is told how.
+    """Let a function show its progress in a notebook or a terminal unless it is told how.
 
     Raises ``UsageError`` for a ``progress`` or an ``announce`` that can't be called; None is not given.
     """
@@ -26,9 +26,10 @@ def reports(function: F) -> F:
             if called is not None and not callable(called):
                 raise UsageError(f"{function.__name__}: {name} is {called!r}", "give a function, or leave it out")
         if options.get("progress") is None:
-            from gptfl.core.notebook import usual_progress
+            from gptfl.core.notebook import shown_progress
 
-            options["progress"] = usual_progress()
+            with shown_progress() as progress:
+                return function(*given, **{**options, "progress": progress})
         return function(*given, **options)
 
     return cast("F", shown)

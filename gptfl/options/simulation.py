@@ -52,6 +52,7 @@ class FeaturizeOptions:
         shown=False,
         panel=FILES,
     )
+    chat_template: File = common.chat_template_of_import()
     sketch_points: int | None = common.sketch_points(OF_IMPORTS)
     sketch_dimensions: int | None = common.sketch_dimensions(OF_IMPORTS)
     sketch_modules: str | None = common.sketch_modules(OF_IMPORTS)

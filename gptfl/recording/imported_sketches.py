@@ -17,6 +17,7 @@ from gptfl.recording.recipe import check_optimiser, recipe_in_file
 from gptfl.recording.recording import OpenedRecording, with_texts
 from gptfl.recording.reference_run import ReferenceJob
 from gptfl.recording.sketch_request import read_sketch_request
+from gptfl.recording.source import template_of
 from gptfl.recording.trainers import TrainerMaker
 from gptfl.store.feature_blocks import FeatureBlocks
 from gptfl.store.recordings import append_sketches, read_dynamics
@@ -30,6 +31,7 @@ class SketchingSource:
     """What an imported recording was trained by, as somebody says; ``data`` are the texts that it lacks.
 
     ``points``, ``dimensions`` and ``modules`` are of the sketches, as of ``gptfl collect``; None for the usual ones.
+    ``chat_template`` is the file of that which conversations were trained with; None for the tokenizer's.
     """
 
     model: str | None
@@ -40,6 +42,7 @@ class SketchingSource:
     points: int | None = None
     dimensions: int | None = None
     modules: str | None = None
+    chat_template: str | Path | None = None
 
     @property
     def given(self) -> tuple[str, ...]:
@@ -47,6 +50,7 @@ class SketchingSource:
         options = {
             "--model": self.model,
             "--recipe": self.recipe,
+            "--chat-template": self.chat_template,
             "--sketch-points": self.points,
             "--sketch-dimensions": self.dimensions,
             "--sketch-modules": self.modules,
@@ -100,6 +104,8 @@ def sketched(
     _check_batches(dynamics, file)
     _check_rates(dynamics, recipe.rates(steps), file)
     pool, test = with_texts(recording, source.data)
+    chat = any(example.turns for example in (*pool, *test))
+    recipe = replace(recipe, chat_template=template_of(source.chat_template, chat))
     data = TaskData(dynamics.settings.task, pool, test)
     batching = Batching(dynamics.settings.batch_size, recipe.packing, recipe.group_by_length, recipe.max_length)
     batching = with_lengths(batching, source.model, recipe, data)

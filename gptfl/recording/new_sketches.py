@@ -38,7 +38,7 @@ def kept_about(recording: OpenedRecording) -> "ReferenceAbout":
 
     Raises ``DataError`` where the recording has no sketches, none is kept, or it is of another recording.
     """
-    from gptfl.training.reference_points import REMEDY, read_about
+    from gptfl.training.reference_points import REMEDY, is_of_recording, read_about
 
     dynamics, path = recording.dynamics, recording.path
     sketches = dynamics.sketches
@@ -51,8 +51,7 @@ def kept_about(recording: OpenedRecording) -> "ReferenceAbout":
             f"{path} keeps no reference run, which gradients of new rows are taken along",
             f"keep one by the command that recorded it and --keep-reference (gptfl inspect {path} --command), or {ANOTHER}",
         )
-    same = about.examples == dynamics.examples and about.seed == sketches.seed
-    same = same and dynamics.settings.weights in (None, about.weights)
+    same = is_of_recording(about, dynamics) and about.seed == sketches.seed
     if not same or about.steps != tuple(sketches.steps.tolist()) or about.own_counted != sketches.own_counted:
         raise DataError(f"{folder} keeps another reference run than the sketches of {path} are of", REMEDY)
     return about

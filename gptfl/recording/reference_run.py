@@ -103,14 +103,14 @@ class ReferenceJob:
 
     def lacks_reference(self, existing: Dynamics | None) -> bool:
         """Whether the reference run of a recording is to be kept, and isn't yet. Raises ``DataError`` where another one is."""
-        from gptfl.training.reference_points import REMEDY, read_about
+        from gptfl.training.reference_points import REMEDY, is_of_recording, read_about
 
         if self.sketches is None or not self.sketches.keep:
             return False
         about = read_about(reference_folder(self.path))
         if about is None:
             return True
-        same = existing is not None and about.examples == existing.examples
+        same = existing is not None and is_of_recording(about, existing)
         if not same or about.seed != self.plan().seed or about.steps != self.sketch_points:
             raise DataError(f"{reference_folder(self.path)} keeps another reference run", REMEDY)
         return False
@@ -244,7 +244,8 @@ class ReferenceJob:
             return []
         assert existing is not None  # its runs are recorded before
         keeper, plan = ReferenceKeeper(reference_folder(self.path), trainer), self.plan()
-        keeper.finish(follow_reference(trainer, plan, self.sketch_points, keeper), existing.examples, plan.seed)
+        run, examples = follow_reference(trainer, plan, self.sketch_points, keeper), existing.examples
+        keeper.finish(run, examples, plan.seed, existing.settings.identity(examples))
         return [f"the reference run is kept in {reference_folder(self.path)}"]
 
     def sketched(self, trainer: "RecordingTrainer", progress: Progress) -> tuple[GradientSketches, "KeptSketching"]:

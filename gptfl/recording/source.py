@@ -73,10 +73,24 @@ def token_settings(rows: RowOptions, source: Task | Mixture) -> dict[str, Any]:
     """
     chat = isinstance(source, OwnData) and source.rows.chat
     ends = chat or None if rows.end_token is None else rows.end_token
-    template = None if rows.chat_template is None else read_template(rows.chat_template)
-    if template is not None and not chat:
-        raise UsageError("--chat-template is of conversations, and the rows are none", "leave it out")
+    template = template_of(rows.chat_template, chat)
     return {"end_token": None if ends is False and not chat else ends, "chat_template": template}
+
+
+def template_of(path: str | Path | None, chat: bool) -> str | None:
+    """The chat template in a file, None where none is named.
+
+    Args:
+        path: the file.
+        chat: whether the rows are conversations.
+
+    Raises ``UsageError`` for a template of rows that are none, and as ``read_template`` does.
+    """
+    if path is None:
+        return None
+    if not chat:
+        raise UsageError("--chat-template is of conversations, and the rows are none", "leave it out")
+    return read_template(path)
 
 
 def read_template(path: str | Path) -> str:

@@ -39,7 +39,7 @@ class Trust(Listed):
     @property
     def note(self) -> str:
         """The line that a simulation of anything but the held-out runs ends with."""
-        return f"trust: {self.text}{'' if self.alone else '; see gptfl compare --folds 4'}"
+        return f"trust: {self.text}{'' if self.alone else '; gptfl compare --folds K holds out every run in turn'}"
 
 
 def trust_of(source: FittedSimulator) -> Trust:

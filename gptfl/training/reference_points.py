@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from gptfl.core import Dynamics
 from gptfl.core.recording_settings import ADAMW, PER_TOKEN
 from gptfl.core.texts import JsonError, parse_json
 from gptfl.errors import DataError
@@ -29,7 +30,9 @@ if TYPE_CHECKING:
 
     from gptfl.training.trainer import RecordingTrainer
 
-VERSION = 1
+VERSION = 2
+READABLE = (1, VERSION)
+"""The first version doesn't say by which recipe a run was trained."""
 MAX_ABOUT = 2**20
 REMEDY = "make it again: the command that recorded it and --keep-reference, once the folder is deleted"
 WEIGHT, SECOND, STEPS = "weight/", "second/", "steps"
@@ -41,7 +44,8 @@ class ReferenceAbout:
 
     For each point ``shares`` is the part of an example's gradient in its batch's, None where its own isn't counted in what
     divides it, and ``clipped`` by what gradients are shortened around it. ``tokens`` is the mean number of the pool's where
-    an example counts by its tokens, else None.
+    an example counts by its tokens, else None. ``recording`` is what all calls that make the recording share
+    (``RecordingSettings.identity``), its recipe with it; None in files of the first version.
     """
 
     examples: str
@@ -52,6 +56,7 @@ class ReferenceAbout:
     shares: tuple[float | None, ...]
     clipped: tuple[float, ...]
     tokens: float | None
+    recording: str | None = None
     version: int = VERSION
 
 
@@ -93,13 +98,14 @@ class ReferenceKeeper:
         with written_whole(_file(self.folder, moment.step)) as part:
             save_file(tensors, str(part))
 
-    def finish(self, run: Followed, examples: str, seed: int) -> None:
+    def finish(self, run: Followed, examples: str, seed: int, recording: str) -> None:
         """Say what was kept.
 
         Args:
             run: what the reference run was like.
             examples: the recording's fingerprint of them.
             seed: of the run.
+            recording: the recording's identity.
 
         Raises ``ResourceError`` where it can't be written.
         """
@@ -115,6 +121,7 @@ class ReferenceKeeper:
             shares=tuple(share for _, share, _ in self.moments),
             clipped=(1.0,) * len(steps) if scales is None else tuple(scales[:, 0].tolist()),
             tokens=float(np.mean(tokens)) if self.trainer.recipe.loss_mean == PER_TOKEN else None,
+            recording=recording,
         )
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
@@ -122,6 +129,13 @@ class ReferenceKeeper:
             raise cannot_write(self.folder, error) from error
         with written_whole(self.folder / REFERENCE) as part:
             part.write_text(json.dumps(asdict(about), indent=1) + "\n", encoding="utf-8")
+
+
+def is_of_recording(about: ReferenceAbout, dynamics: Dynamics) -> bool:
+    """Whether it is a run of this recording's examples, by its recipe, as far as the file says it."""
+    settings = dynamics.settings
+    same = about.examples == dynamics.examples and settings.weights in (None, about.weights)
+    return same and about.recording in (None, settings.identity(dynamics.examples))
 
 
 def read_about(folder: Path) -> ReferenceAbout | None:
@@ -140,7 +154,7 @@ def read_about(folder: Path) -> ReferenceAbout | None:
 
 def _about(found: Any) -> ReferenceAbout:
     """Raises ``ValueError``, ``TypeError`` or ``KeyError`` for what is none."""
-    if not isinstance(found, dict) or found["version"] != VERSION:
+    if not isinstance(found, dict) or found["version"] not in READABLE:
         raise ValueError("it is of another version")
     steps, shares, clipped = (found[name] for name in ("steps", "shares", "clipped"))
     numbers = [one for one in (*clipped, *shares, found["tokens"]) if one is not None]
@@ -150,6 +164,8 @@ def _about(found: Any) -> ReferenceAbout:
         raise ValueError("a number of it is none")
     if type(found["seed"]) is not int or not all(isinstance(found[name], str) for name in ("examples", "weights")):
         raise ValueError("it names no run")
+    if found["version"] == VERSION and not isinstance(found["recording"], str):
+        raise ValueError("it names no recording")
     known = {**found, "steps": tuple(steps), "shares": tuple(shares), "clipped": tuple(clipped)}
     return ReferenceAbout(**known)
 

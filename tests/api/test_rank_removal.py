@@ -8,7 +8,7 @@ import pytest
 
 import gptfl
 from gptfl.errors import DataError, UsageError
-from gptfl.influence.removal import average_worth, has_removal, removal
+from gptfl.influence.removal import average_worth, has_removal, removal, slope_at_end
 from gptfl.influence.targets import InfluenceTarget
 from gptfl.simulation.simulator import open_fitted
 from tests.ranked import DYNAMICS, IDS, POOL, TEST, TESTS, use_kin, write
@@ -36,11 +36,16 @@ def test_zero_is_as_if_the_row_were_not_there(space) -> None:
     rates, steps = run.curriculum.learning_rates, list(run.steps)
     total = rates.sum()
     since = max(step for step in steps[:-1] if rates[step:].sum() >= 0.1 * total)
+    before = max(step for step in steps[:-1] if rates[step:since].sum() >= 0.2 * total)
     slopes = []
     for one in DYNAMICS.runs:
-        values = one.metrics["loss"][:, 1:4].mean(axis=1)
-        slopes.append((values[steps.index(since)] - values[-1]) / rates[since:].sum())
-    worth, error = np.mean(slopes) * total / POOL, np.std(slopes, ddof=1) / np.sqrt(len(slopes)) * total / POOL
+        first, last, end = (one.metrics["loss"][steps.index(step), 1:4].mean() for step in (before, since, 8))
+        slopes.append(((last - end) / rates[since:].sum(), (first - last) / rates[before:since].sum()))
+    lengths = np.array([rates[since:].sum(), rates[before:since].sum()])
+    ends = [slope_at_end(np.delete(slopes, i, axis=0).mean(axis=0), lengths) for i in range(len(slopes))]
+    slope, secant = slope_at_end(np.mean(slopes, axis=0), lengths), np.mean(slopes, axis=0)[0]
+    error = np.hypot(np.sqrt(len(slopes) - 1) * np.std(ends), slope - secant) * total / POOL
+    worth = slope * total / POOL
     times = run.curriculum.batches.size / POOL
     np.testing.assert_allclose(ranking.influence, times * once.influence + worth)
     spread = np.hypot(times * (once.high - once.low), 2 * 1.6448536 * error)

@@ -69,6 +69,21 @@ def test_few_held_out_runs_are_compared_over_folds(space: Path, parts: list[Page
     assert ("the comparison with naive rows", "gptfl compare") in found.missing
 
 
+def test_the_page_says_which_skill_is_which_and_has_those_of_compare(
+    space: Path, parts: list[PageParts], simulator: gptfl.Simulator
+) -> None:
+    gptfl.write_report(workspace=space, folds=3)
+    (one,) = parts
+    assert one.comparison is not None
+    assert one.trust.startswith("On the 4 held-out runs this simulator has skill")
+    assert "In the table exposure-gp is fitted anew without each of 3 folds" in one.trust
+    assert "gptfl compare --folds 3 tells" in one.trust
+    table = gptfl.compare(workspace=space, folds=3, estimators="exposure-gp", figure=False)
+    assert [row.scores["skill"].value for row in table.rows] == [
+        row.scores["skill"].value for row in one.comparison.rows
+    ]
+
+
 def test_saved_subsets_are_offered_the_latest_first_and_what_is_none_is_passed_over(
     space: Path, parts: list[PageParts]
 ) -> None:

@@ -83,7 +83,9 @@ def test_without_held_out_runs_there_is_no_skill(tmp_path: Path) -> None:
     gptfl.fit("mean-run", workspace=tmp_path)
     result = gptfl.simulate(workspace=tmp_path, subset=POOL[:8])
     assert result.skill is None
-    assert result.notes[-1].startswith("trust: not known, for the recording has no held-out run; see gptfl compare")
+    assert result.notes[-1].startswith(
+        "trust: not known, for the recording has no held-out run; gptfl compare --folds K"
+    )
 
 
 def test_other_questions_get_other_files_and_the_same_one_its_own(made: Path, tmp_path: Path) -> None:

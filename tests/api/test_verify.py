@@ -245,6 +245,8 @@ def test_an_imported_recording_is_verified_by_a_given_model_and_recipe(neox: Pat
     own = gptfl.verify(workspace=tmp_path, subset=subset, figure=False)
     with pytest.raises(UsageError, match=r"--recipe .* is of imported recordings, and this one has its own"):
         gptfl.verify(workspace=tmp_path, subset=subset, recipe=recipe)
+    with pytest.raises(UsageError, match=r"--chat-template .* is of imported recordings, and this one has its own"):
+        gptfl.verify(workspace=tmp_path, subset=subset, chat_template=recipe)
     dynamics = read_dynamics(made.path)
     settings = {"task": "imported", "layout": "gptdynamics", "learning_rate": 1e-2, "schedule": "cosine", "warmup": 1}
     made.path.unlink()
@@ -253,6 +255,8 @@ def test_an_imported_recording_is_verified_by_a_given_model_and_recipe(neox: Pat
     with pytest.raises(DataError, match=r"was imported: .*\(--model, --recipe\)"):
         gptfl.verify(workspace=tmp_path, subset=subset, model=str(neox))
     found = gptfl.verify(workspace=tmp_path, subset=subset, model=str(neox), recipe=recipe, figure=False)
+    with pytest.raises(UsageError, match="--chat-template is of conversations, and the rows are none"):
+        gptfl.verify(workspace=tmp_path, subset=subset, model=str(neox), recipe=recipe, chat_template=recipe)
     assert own is not None
     assert found is not None
     np.testing.assert_array_equal(found.recorded, own.recorded)

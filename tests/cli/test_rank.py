@@ -104,7 +104,7 @@ def test_intervals_of_influence_in_table_csv_and_json(gptfl: Callable, tmp_path:
     assert (
         "Positive, for the mean of all 5 test examples: with a row in the pool loss at step 8 is so much" in shown.out
     )
-    assert "helpful, 1 harmful" in shown.out
+    assert "helpful, 2 harmful" in shown.out
     lines = [line.split() for line in shown.out.splitlines()]
     head = next(place for place, line in enumerate(lines) if line[:2] == ["rank", "influence"])
     assert lines[head][2:5] == ["90%", "interval", "id"]

@@ -1,4 +1,4 @@
-"""Progress in a notebook, and none elsewhere."""
+"""Progress in a notebook, and none in files and pipes."""
 
 import sys
 from types import ModuleType, SimpleNamespace
@@ -46,7 +46,7 @@ def test_a_bar_is_drawn_and_taken_away(cell: list[str]) -> None:
     assert cell[-1] == "fit 1/2"
 
 
-def test_there_is_none_outside_of_a_notebook(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_there_is_none_outside_of_a_notebook_and_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     for shell in (None, SimpleNamespace()):  # no IPython at work, or one in a terminal
         module: Any = ModuleType("IPython")
         module.get_ipython = lambda shell=shell: shell
@@ -66,3 +66,14 @@ def test_functions_show_it_unless_they_are_reported_how(cell: list[str]) -> None
     assert work(progress=silent) is silent
     with pytest.raises(UsageError, match="work: progress is 3: give a function, or leave it out"):
         work(progress=3)
+
+
+def test_what_a_failure_leaves_is_taken_away(cell: list[str]) -> None:
+    @reports
+    def work(*, progress: Any = silent) -> None:
+        progress("fit", 1, 3)
+        raise KeyError("lost")
+
+    with pytest.raises(KeyError):
+        work()
+    assert cell == ["fit 1/3", ""]

@@ -8,14 +8,16 @@ import numpy as np
 import pytest
 
 from gptfl.api.compare import compare
+from gptfl.core.splits import Split
 from gptfl.errors import UsageError
-from gptfl.evaluation.compare import LONE, compare_held_out
+from gptfl.evaluation.compare import LONE, compare_held_out, still_note
 from gptfl.options.base import make
 from gptfl.options.evaluation import CompareOptions
 from gptfl.plugins.registry import build, using
 from gptfl.recording.recording import open_recording
 from gptfl.report.comparison import to_json
 from gptfl.report.footnotes import footnotes
+from gptfl.scores.comparison import Predictions
 from tests import interval_estimator
 
 
@@ -89,3 +91,35 @@ def test_several_comparisons_read_features_once(space, made_space, monkeypatch):
     again = compare_held_out(opened(space), asked, read=read)
     np.testing.assert_array_equal(first.predicted["exposure-gp"], again.predicted["exposure-gp"])
     assert not list(space.glob("*.json"))
+
+
+def still_notes(runs, *predicted):
+    names = [f"still-{number}" for number in range(len(predicted))]
+    outcomes = [Predictions(name, values, name=name) for name, values in zip(names, predicted, strict=True)]
+    first = np.repeat(runs[2].metrics["loss"][None, :1], len(runs[2].steps), axis=1)
+    outcomes += [
+        Predictions("persistence", first, name="persistence"),
+        Predictions("broken", error="no", name="broken"),
+    ]
+    return still_note(outcomes, [Split(0, runs[:1], runs[1:2], runs[2:3])])
+
+
+def test_an_estimator_that_predicts_no_change_at_all_is_named_with_the_reason(space):
+    runs = opened(space).dynamics.runs[:3]
+    values = runs[2].metrics["loss"].astype(np.float64)[None]
+    still = np.repeat(values[:, :1], values.shape[1], axis=1)
+    still[:, -1] = np.nan  # as where a run has fewer steps than others
+    assert still_notes(runs, values) == ()
+    (note,) = still_notes(runs, still, values)
+    assert note == "still-0 predicts that no held-out run changes, as persistence does"
+    apart = [
+        replace(run, curriculum=replace(run.curriculum, batches=np.full_like(run.curriculum.batches, place)))
+        for place, run in enumerate(runs)
+    ]
+    (note,) = still_notes(tuple(apart), still, still)
+    assert note.startswith("still-0, still-1 predict that no held-out run changes, as persistence does: no example of")
+    assert note.endswith("(gptfl collect --subset-size)")
+    padded = [replace(run, curriculum=replace(run.curriculum, batches=run.curriculum.batches.copy())) for run in apart]
+    for run in padded:
+        run.curriculum.batches[0, 0] = -1
+    assert still_notes(tuple(padded), still, still) == (note,), "an empty place of a batch is no example"

@@ -77,7 +77,7 @@ def test_how_many_more_runs_settle_the_rest_is_what_drawing_them_gives() -> None
     spread = np.full(rows, 1 / np.sqrt(1 + runs / noise))
     mean = total / noise * spread**2
     open_ = ~decide(false_sign_rates(mean, spread), 0.1)
-    shrinking = Shrinking(runs, spread, np.ones(rows), np.zeros(rows))
+    shrinking = Shrinking(runs, spread, np.ones(rows), np.zeros(rows), np.zeros(rows))
     more = runs_to_settle(mean, shrinking, open_, 0.1)
     for share in (HALF, NEARLY_ALL):
         later = more[share]
@@ -90,17 +90,18 @@ def test_how_many_more_runs_settle_the_rest_is_what_drawing_them_gives() -> None
 
 
 def test_spreads_shrink_by_the_precision_of_a_run_and_the_common_one_by_its_root() -> None:
-    shrinking = Shrinking(4, np.array([0.5, 0.5]), np.array([1.0, np.inf]), np.array([0.3, 0.0]))
+    shrinking = Shrinking(4, np.array([0.5, 0.5]), np.array([1.0, np.inf]), np.array([0.3, 0.0]), np.array([0.1, 0.2]))
     assert shrinking.variance(1.0) == pytest.approx([0.25, 0.25])
-    own = 0.25 - 0.09
-    assert shrinking.variance(3.0) == pytest.approx([1 / (1 + 3 * (1 / own - 1)) + 0.03, 0.25 / 3])
+    own = 0.25 - 0.09 - 0.01
+    expected = [1 / (1 + 3 * (1 / own - 1)) + 0.03 + 0.01, 0.21 / 3 + 0.04]
+    assert shrinking.variance(3.0) == pytest.approx(expected)
     falling = [shrinking.variance(factor).max() for factor in (1, 2, 5, 50)]
     assert all(one > other for one, other in pairwise(falling))
 
 
 def test_what_no_number_of_runs_settles_is_said() -> None:
     spread = np.full(3, 1.0)
-    never = Shrinking(4, spread, spread, np.zeros(3))  # the runs told nothing
+    never = Shrinking(4, spread, spread, np.zeros(3), np.zeros(3))  # the runs told nothing
     assert runs_to_settle(np.zeros(3), never, np.ones(3, dtype=bool), 0.1) == {HALF: None, NEARLY_ALL: None}
     nothing = runs_to_settle(np.zeros(3), never, np.zeros(3, dtype=bool), 0.1)
     assert nothing == {HALF: 0, NEARLY_ALL: 0}

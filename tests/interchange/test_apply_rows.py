@@ -162,7 +162,18 @@ def test_nothing_is_overwritten_and_bad_input_is_one_line(tmp_path: Path) -> Non
         (path, {"drop": ["r1"], "keep": ["r2"]}, UsageError, "--drop and --keep are both given"),
         (path, {"drop": ["r1"], "output": there}, DataError, "there is there already, and is not overwritten"),
         (path, {"drop": ["r1"], "output": tmp_path / "link"}, DataError, "link is there already"),
-        (path, {"drop": ["r1"], "output": path}, DataError, "rows.jsonl is there already"),
+        (
+            path,
+            {"drop": ["r1"], "output": path},
+            UsageError,
+            "rows.jsonl names a file of rows, and apply writes a new folder",
+        ),
+        (
+            path,
+            {"drop": ["r1"], "output": tmp_path / "clean.CSV.gz"},
+            UsageError,
+            f"give a folder: of --output {tmp_path}/clean the rows are {tmp_path}/clean/kept.jsonl",
+        ),
         (
             path,
             {"drop": ["r9"]},

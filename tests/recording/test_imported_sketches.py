@@ -17,6 +17,7 @@ from gptfl.recording import imported_sketches
 from gptfl.store.features import read_features
 from gptfl.store.recordings import read_dynamics, write_dynamics
 from gptfl.training import kept_sketches
+from tests.recording.test_own_data import TEMPLATE, rows, write
 
 RECIPE = """
 learning_rate: 1.0e-2
@@ -75,6 +76,43 @@ def test_they_are_those_of_the_recording_that_was_exported(space: Path, neox: Pa
     assert fitted.estimator == "exposure-gp"
     with pytest.raises(UsageError, match=r"--model .* has gradient sketches already: leave --model and --recipe out"):
         gptfl.featurize(workspace=space / "imported", model=str(neox), recipe=space / "sft.yaml")
+
+
+def test_conversations_take_the_template_that_is_given(neox: Path, tmp_path: Path) -> None:
+    """Of a model whose tokenizer has none."""
+    (tmp_path / "sft.yaml").write_text(RECIPE)
+    (tmp_path / "chat.jinja").write_text(TEMPLATE)
+    data = write(tmp_path / "chat.jsonl", rows())
+    template = tmp_path / "chat.jinja"
+    gptfl.collect(
+        str(neox), data=data, chat_template=template, workspace=tmp_path / "own", name="own", runs=3, pool=8, test=4,
+        subset_size=4, sketches=True, **read_recipe(tmp_path / "sft.yaml").options,
+    )  # fmt: skip
+    own = read_features(gptfl.featurize(workspace=tmp_path / "own").path)
+    gptfl.export(tmp_path / "runs", workspace=tmp_path / "own")
+    gptfl.import_("gptdynamics", tmp_path / "runs", workspace=tmp_path / "imported", name="theirs")
+    given: dict[str, Any] = {
+        "workspace": tmp_path / "imported", "model": str(neox), "recipe": tmp_path / "sft.yaml", "encoder": "gradients"
+    }  # fmt: skip
+    with pytest.raises(DataError, match=r"has no chat template, and .* is a conversation: .*--chat-template"):
+        gptfl.featurize(**given)
+    found = read_features(gptfl.featurize(**given, chat_template=template).path)
+    assert list(found.sets) == list(own.sets)
+    for name, one in own.sets.items():
+        off = 1e-3 * np.abs(one.train).max()
+        np.testing.assert_allclose(found.sets[name].train, one.train, rtol=1e-2, atol=off)
+    with pytest.raises(UsageError, match=r"--chat-template .*chat.jinja is of imported recordings, and .* is none"):
+        gptfl.featurize(workspace=tmp_path / "own", chat_template=template)
+    with pytest.raises(UsageError, match="--chat-template and --new were given together"):
+        gptfl.featurize(workspace=tmp_path / "own", chat_template=template, new=data)
+
+
+def test_a_template_of_rows_that_are_no_conversations_is_refused(space: Path, neox: Path) -> None:
+    (space / "chat.jinja").write_text(TEMPLATE)
+    with pytest.raises(UsageError, match="--chat-template is of conversations, and the rows are none: leave it out"):
+        gptfl.featurize(
+            workspace=space / "imported", model=str(neox), recipe=space / "sft.yaml", chat_template=space / "chat.jinja"
+        )
 
 
 def test_sketching_that_was_interrupted_goes_on_where_it_was(

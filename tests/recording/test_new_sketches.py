@@ -141,6 +141,7 @@ def test_a_recording_without_sketches_has_no_gradients_of_new_rows(recording: Op
         ("examples", "0123456789abcdef"),
         ("seed", 3),
         ("own_counted", False),
+        ("recording", "0123456789abcdef"),
         ("weights", "0123"),
         ("steps", [0, 1, 2, 4]),
     ],
@@ -152,9 +153,26 @@ def test_another_run_is_refused(recording: OpenedRecording, change: str, value: 
         kept_about(recording)
 
 
-def test_collect_refuses_to_mix_two_runs(neox: Path, recording: OpenedRecording) -> None:
+def test_what_doesnt_say_by_which_recipe_is_taken(recording: OpenedRecording) -> None:
     path = reference_folder(recording.path) / REFERENCE
-    path.write_text(json.dumps({**json.loads(path.read_text()), "examples": "0123456789abcdef"}))
+    known = json.loads(path.read_text())
+    del known["recording"]
+    path.write_text(json.dumps({**known, "version": 1}))
+    assert kept_about(recording).recording is None
+
+
+def test_what_was_left_by_a_recording_of_another_recipe_is_refused(recording: OpenedRecording) -> None:
+    """As where a recording was deleted and made again, and the folder beside it stayed."""
+    slower = recording.dynamics.settings.having(learning_rate=1.01 * (recording.dynamics.settings.learning_rate or 0.0))
+    again = replace(recording, dynamics=replace(recording.dynamics, settings=slower))
+    with pytest.raises(DataError, match=r"keeps another reference run than the sketches of .* are of: make it again"):
+        kept_about(again)
+
+
+@pytest.mark.parametrize("name", ["examples", "recording"])
+def test_collect_refuses_to_mix_two_runs(neox: Path, recording: OpenedRecording, name: str) -> None:
+    path = reference_folder(recording.path) / REFERENCE
+    path.write_text(json.dumps({**json.loads(path.read_text()), name: "0123456789abcdef"}))
     with pytest.raises(DataError, match="keeps another reference run: make it again"):
         record(neox, recording.path.parent, **KEPT)
 

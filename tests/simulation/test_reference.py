@@ -93,7 +93,7 @@ def test_skill_that_cannot_be_told_says_why(source_of):
     source = source_of("mean-run")
     none = without_roles(source, ("test",))
     assert held_out_trust(none) == Trust(None, 0, "not known, for the recording has no held-out run")
-    assert held_out_trust(none).note.endswith("; see gptfl compare --folds 4")
+    assert held_out_trust(none).note.endswith("; gptfl compare --folds K holds out every run in turn")
     dynamics = source.recording.dynamics
     one = replace(source.recording, dynamics=replace(dynamics, runs=dynamics.runs[:1]))
     alone = held_out_trust(fresh(source, recording=one))

@@ -45,7 +45,7 @@ def keep(trainer: RecordingTrainer, folder: Path) -> dict[int, list[torch.Tensor
     assert read_about(folder) is None
     run = follow_reference(trainer, PLAN, POINTS, visit)
     assert read_about(folder) is None, "not all is there yet"
-    keeper.finish(run, "examples", PLAN.seed)
+    keeper.finish(run, "examples", PLAN.seed, "recording")
     return seen
 
 
@@ -54,6 +54,7 @@ def test_a_point_is_what_it_was(trainer: RecordingTrainer, tmp_path: Path) -> No
     about = read_about(tmp_path / "kept")
     assert about is not None
     assert (about.examples, about.seed, about.steps, about.own_counted) == ("examples", PLAN.seed, POINTS, True)
+    assert about.recording == "recording"
     assert about.weights == trainer.network.loaded.weights_hash
     assert about.tokens == np.mean([len(row.tokens) for row in trainer.rows])
     assert about.shares[0] == 0.5
@@ -102,7 +103,9 @@ def test_what_is_damaged_is_told(trainer: RecordingTrainer, tmp_path: Path) -> N
 @pytest.mark.parametrize(
     "change",
     [
+        {"version": 3},
         {"version": 2},
+        {"version": 2, "recording": None},
         {"steps": []},
         {"steps": [0, -1, 3]},
         {"steps": [0, "2", 3]},

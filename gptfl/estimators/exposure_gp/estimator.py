@@ -108,7 +108,7 @@ class ExposureGp(Influences):
             return self
         self.model_.interval_scale = self.calibration_.interval_scale
         self.reach_ = self.calibration_.reach(LEVELS)
-        self.notes_ += self.calibration_.doubts(self.name) + self._lone_pair(data)
+        self.notes_ += self.calibration_.doubts(self.name) + self.lone_pair_note(data)
         if not (self.model_.knows_width or self.model_.binary):
             self.notes_ += (
                 f"{self.name}: the {len(self.model_.recorded.values)} runs to fit don't differ in what they saw or in what "
@@ -149,17 +149,26 @@ class ExposureGp(Influences):
         self.steps_ = recorded.steps
         return self
 
-    def _lone_pair(self, data: FitData) -> tuple[str, ...]:
-        """A line where one pair of examples outweighs all others in what gradients say."""
-        found = self.model_.states.lone_pair(self.model_.hyper.scales)
+    def lone_pair_note(self, data: FitData) -> tuple[str, ...]:
+        """A line where one pair of examples outweighs all others in what gradients say.
+
+        Whether a fit goes by first order depends on its runs. All fits take from the same gradients how alike examples are,
+        which so long a one distorts as well.
+        """
+        states, scales = self.model_.states, self.model_.hyper.scales
+        found = states.lone_pair(scales)
+        rests, remedy = "rest on it", "prior=false"
+        if found is None and states.ways:
+            found = states.lone_pair(np.ones(states.ways))
+            rests, remedy = "rest on how alike that makes examples, by which this fit goes", "features=false"
         if found is None:
             return ()
         train, test, times = found
         return (
             f"{self.name}: gradients say {times:.2g} times as much of {data.pool[train].id!r} on {data.test[test].id!r} as of "
             "a usual pair, more than of all others together: the optimiser had hardly seen some of its weights, and divides "
-            "by next to nothing there. Don't trust influences and predictions that rest on it; train longer or at a larger "
-            "--lr, or fit with --set prior=false",
+            f"by next to nothing there. Don't trust influences and predictions that {rests}; train longer or at a "
+            f"larger --lr, or fit with --set {remedy}",
         )
 
     def _links(self, data: FitData, recorded: RecordedRuns) -> list[Link]:

@@ -1,5 +1,6 @@
 """A pool whose vectors are read some at a time: the same fit, predictions and influences as with all of them in memory."""
 
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -190,13 +191,35 @@ def test_vectors_that_are_not_finite_are_refused():
         ExposureGp().fit(replace(data, features=features))
 
 
-def test_one_pair_that_outweighs_all_others_is_named():
-    data, _ = world(runs=6)
-    one = data.features.sets["raw-0"]
+def with_a_long_pair(features):
+    """Gradients of which training example 5 and test example 2 have ones a hundred times as long."""
+    one = features.sets["raw-0"]
     train, test = one.train.copy(), one.test.copy()
     train[5] *= 100
     test[2] *= 100
-    features = replace(data.features, sets={"raw-0": replace(one, train=train, test=test)})
+    return replace(features, sets={"raw-0": replace(one, train=train, test=test)})
+
+
+@pytest.mark.parametrize("blocked", [False, True])
+def test_every_fit_on_such_gradients_says_so_whether_it_goes_by_first_order_or_not(blocked):
+    data, _ = world(runs=6)
+    features = with_a_long_pair(data.features)
+    data = replace(data, features=in_blocks(features) if blocked else features)
+    fitted = ExposureGp().fit(data)
+    model, named = fitted.model_, f"{data.pool[5].id!r} on {data.test[2].id!r}"
+    (line,) = [note for note in fitted.notes_ if "gradients say" in note]
+    assert named in line
+    for scale, rests in ((1.0, "that rest on it; .* prior=false$"), (0.0, "how alike that makes .* features=false$")):
+        model.hyper = replace(model.hyper, scales=np.full(model.states.ways, scale))
+        (line,) = fitted.lone_pair_note(data)
+        assert named in line
+        assert re.search(rests, line)
+    assert not [note for note in ExposureGp().fit(world(runs=6)[0]).notes_ if "gradients say" in note]
+
+
+def test_one_pair_that_outweighs_all_others_is_named():
+    data, _ = world(runs=6)
+    features = with_a_long_pair(data.features)
     found = []
     for each in (features, in_blocks(features)):
         states = ExposureGp().fit(replace(data, features=each)).model_.states
