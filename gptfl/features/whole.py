@@ -27,7 +27,7 @@ def in_memory(features: Features, who: str) -> tuple[Features, tuple[str, ...]]:
     if free is not None and needed > free:
         raise ResourceError(
             f"{takes}, and {_gigabytes(free)} are free",
-            "take exposure-gp, which reads them some at a time, or fewer numbers a vector (gptfl featurize --set "
+            "take exposure-gp or gptfluence, which read them some at a time, or fewer numbers a vector (gptfl featurize --set "
             "dimensions=N, or --set points=S of gradients)",
         )
     return features.in_memory(), (takes,)
