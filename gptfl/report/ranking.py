@@ -120,6 +120,7 @@ def to_json(result: RankResult, top: int | None = None, reverse: bool = False, o
         "recording": result.recording,
         "metric": result.metric.name,
         "on": result.on,
+        **({} if result.new is None else {"new": result.new}),
         "rankings": [
             {
                 "estimator": ranking.label,

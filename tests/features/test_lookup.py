@@ -151,7 +151,7 @@ def test_who_needs_more_than_there_is_room_for_is_refused_or_left_out(space, mon
         fit("exposure-gp", workspace=space, embed_features=True)
     document = to_dict(compare(workspace=space))
     assert {"exposure-gp", "gptfluence"} <= {row["estimator"] for row in document["estimators"]}
-    assert "needs all vectors" not in str(document)
+    assert "gptfluence needs all vectors" not in str(document)
 
 
 def test_who_can_do_without_features_does_and_says_so(space, monkeypatch):
