@@ -1,11 +1,13 @@
 """A pool that isn't in memory gives the sums, the gradients and the fits of one that is."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+import gptfl as package
 from gptfl.core.blocked_rows import BlockedRows
 from gptfl.errors import DataError
 from gptfl.estimators.gptfluence import pool_rows
@@ -15,8 +17,13 @@ from gptfl.estimators.gptfluence.pool_rows import PoolProjection, PoolRows, Summ
 from gptfl.estimators.gptfluence.projection import Form, project, uninformed
 from gptfl.estimators.gptfluence.recurrence import factors
 from gptfl.estimators.gptfluence.vectors import Standard
+from gptfl.store import features as stored
+from gptfl.store.features import write_features
+from gptfl.store.recordings import write_dynamics
+from gptfl.store.simulators import read_simulator
 from tests.estimators.exposure_gp.worlds import Held, in_blocks
 from tests.estimators.gptfluence.test_estimator import QUICK, fit_data, held_out, recording
+from tests.synthetic import synthetic
 
 RANDOM = np.random.default_rng(0)
 VECTORS = RANDOM.normal(2.0, 3.0, size=(30, 5)).astype(np.float32)
@@ -149,3 +156,24 @@ def test_vectors_of_other_examples_or_not_finite_are_refused() -> None:
     state = dict(fitted.state()) | {"vectors.pool": np.array(0)}
     with pytest.raises(DataError, match=r"'vectors.pool' is not a number"):
         GPTfluence(epochs=0).restore(state)
+
+
+def test_a_simulator_refers_to_the_vectors_of_a_large_pool(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    dynamics, features = synthetic(12)
+    ids = [example.id for example in dynamics.pool[:8]]
+    found = []
+    for large in (10**9, 1):
+        folder = tmp_path / str(large)
+        folder.mkdir()
+        monkeypatch.setattr(stored, "LARGE", large)
+        write_dynamics(folder / "syn.dynamics.h5", dynamics)
+        write_features(folder / "syn.synthetic.features.h5", features)
+        made = package.fit("gptfluence", workspace=folder, settings={"epochs": 30})
+        again = package.open_simulator(made.path, workspace=folder)
+        found.append(again.simulate(subset=ids, orders=2).values)
+        kept = read_simulator(made.path)
+        assert ("vectors" in kept.info) == ("vectors.pool" in kept.state) == (large == 1)
+    np.testing.assert_allclose(found[1], found[0], rtol=1e-3)
+    (folder / "syn.synthetic.features.h5").unlink()
+    with pytest.raises(DataError):
+        package.open_simulator(made.path, workspace=folder).simulate(subset=ids)
