@@ -10,6 +10,7 @@ from gptfl.api.writing import is_named, picture_at
 from gptfl.core import Progress, TokenSketches, silent, user_path
 from gptfl.errors import DataError
 from gptfl.influence.cleaning import CLEANING, check_purpose, field_of, rank_for_cleaning
+from gptfl.influence.new_rows import check_new_request, rank_new_rows
 from gptfl.influence.rank import InfluenceRequest, kept_of, open_sources, rank_by
 from gptfl.influence.ranking import RankResult
 from gptfl.influence.self_influence import measure_initial_metrics
@@ -58,6 +59,7 @@ def rank_with(
     check_how(influence.how)
     check_verdict(options.only, options.keep is not None)
     check_purpose(options.purpose, options.by)
+    check_new_request(options)
     if options.output is not None:
         check_table(Path(options.output))
         check_plain_target(user_path(options.output), "--output")
@@ -67,14 +69,14 @@ def rank_with(
     subject = influence_target(influence.on, recording.dynamics)
     keep = kept_of(options, subject, recording.dynamics)
     test = check_token_request(subject, len(sources)) if options.tokens else None
-    flipped = flipped_of(recording.dynamics.pool)
+    flipped = flipped_of(() if options.new is not None else recording.dynamics.pool)
     picture = _picture(figure, first, subject, bool(flipped.any()))
     own = None
-    if test is None:
+    if test is None and options.new is None:
         own = measure_initial_metrics(recording, first.metric, options.model, influence.data, progress)
-    elif sketched is None:
+    elif test is not None and sketched is None:
         sketched = sketch_again(recording, test, options.model, influence.data, progress)
-    by = field_of(options.purpose, options.by, recording.dynamics.pool)
+    by = None if options.new is not None else field_of(options.purpose, options.by, recording.dynamics.pool)
     request = InfluenceRequest(
         subject,
         influence.how,
@@ -87,7 +89,7 @@ def rank_with(
         keep,
         by,
     )
-    result = (rank_for_cleaning if options.purpose == CLEANING else rank_by)(sources, request, progress)
+    result = _ranked(sources, request, options, progress)
     _check_only(options.only, result)
     if test is not None and sketched is not None:
         result = replace(result, tokens=token_influence(first, test, sketched))
@@ -101,6 +103,14 @@ def rank_with(
     if target is not None:
         writer.write("output", lambda known: write_table(known, target, options.top, options.reverse, options.only))
     return writer.finish()
+
+
+def _ranked(
+    sources: Sequence[FittedSimulator], request: InfluenceRequest, options: RankOptions, progress: Progress
+) -> RankResult:
+    if options.new is not None:
+        return rank_new_rows(sources, request, options, progress)
+    return (rank_for_cleaning if options.purpose == CLEANING else rank_by)(sources, request, progress)
 
 
 def _check_only(only: str | None, result: RankResult) -> None:

@@ -1,5 +1,6 @@
 """``gptfl rank``."""
 
+from shlex import quote
 from typing import TYPE_CHECKING
 
 from gptfl.cli import console
@@ -23,6 +24,7 @@ def command(options: RankOptions) -> None:
     """Order the training examples by influence; positive makes the metric better.
 
     For a recording with flipped labels (collect --flip-labels), also say how early checking in this order finds them.
+    With --new, order rows that were never recorded.
 
     Example: `gptfl rank --estimator gptfluence --on self --how drop --csv`
     """
@@ -51,6 +53,8 @@ def command(options: RankOptions) -> None:
 
 def next_of(result: "RankResult", reverse: bool) -> str:
     """What to do about a ranking: of rows that harm or are suspect, see what happens without them."""
+    if result.new is not None:
+        return f"gptfl check {quote(result.new)}, which says what all of them do together"
     if result.flipped is not None and not result.imported:
         return "gptfl relabel-study"
     rows = all(ranking.groups is None for ranking in result.rankings)

@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Int
 
+from gptfl.errors import DataError
+
 BLOCK_BYTES = 2**24
 """So many bytes of rows are in memory at once, whoever reads them."""
 
@@ -143,6 +145,24 @@ class GatheredRows(BlockedRows):
             mine = source == number
             found[mine] = self.sources[number][self.row[places[mine]]]
         return found
+
+
+class Elsewhere(BlockedRows):
+    """Vectors that a simulator was fitted to and doesn't keep."""
+
+    def __init__(self, shape: tuple[int, int]) -> None:
+        self.shape, self.dtype = shape, np.dtype(np.float32)
+
+    def read(self, start: int, stop: int) -> Float[np.ndarray, "row d"]:
+        """Raises ``DataError``."""
+        raise DataError(
+            "the simulator keeps no vectors of the training examples, and was not given the file of them",
+            "give --features, or fit with --embed-features",
+        )
+
+    def take(self, places: Int[np.ndarray, " row"]) -> Float[np.ndarray, "row d"]:
+        """Raises ``DataError``."""
+        return self.read(0, 0)
 
 
 def stacked_rows(

@@ -206,8 +206,20 @@ def classes_of(examples: Sequence[Example]) -> list[Class] | None:
     """
     if isinstance(examples, ManyExamples) and examples.plain:
         return None
-    found = Classes(examples)
-    classes = [one for example in examples if (one := found.of(example)) is not None]
+    if isinstance(examples, ManyExamples):
+        return examples.once("class of each", _class_of_each)  # type: ignore[no-any-return]
+    return _class_of_each(examples)
+
+
+def classes_among(examples: Sequence[Example]) -> Classes:
+    """The classes that these examples fall into."""
+    return examples.once("classes", Classes) if isinstance(examples, ManyExamples) else Classes(examples)
+
+
+def _class_of_each(examples: Sequence[Example]) -> list[Class] | None:
+    found, same = classes_among(examples), dict[Class, Class]()
+    # Of many examples in few classes no more than a reference each is kept.
+    classes = [same.setdefault(one, one) for example in examples if (one := found.of(example)) is not None]
     if len(classes) < len(examples):
         return None
     are_distinct = len({task for task, _ in classes}) > 1 or all(number is not None for _, number in classes)
@@ -225,7 +237,7 @@ def class_numbers(examples: Sequence[Example]) -> Int[np.ndarray, " example"] | 
 
 def lack_of_classes(examples: Sequence[Example]) -> str:
     """Why there are no classes although there are choices, as the end of a sentence that says so; else nothing."""
-    found = Classes(examples)
+    found = classes_among(examples)
     differ = any(found.differ(task) for task in {example.task or "" for example in examples})
     return ", since the choices are not the same texts in all" if differ else ""
 

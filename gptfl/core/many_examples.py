@@ -26,6 +26,18 @@ class ManyExamples(Sequence[Any]):
         ``plain`` says that none has a label or a task, nor was flipped.
         """
         self.ids, self.digests, self.weights, self.plain, self._make = ids, digests, weights, plain, make
+        self._told: dict[str, Any] = {}
+
+    def once(self, name: str, tell: Callable[["ManyExamples"], Any]) -> Any:
+        """What is told of all of them, which takes making each: told once, for they don't change.
+
+        Args:
+            name: what it is called.
+            tell: called the first time.
+        """
+        if name not in self._told:
+            self._told[name] = tell(self)
+        return self._told[name]
 
     def __len__(self) -> int:
         return len(self.ids)

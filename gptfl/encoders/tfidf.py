@@ -1,8 +1,9 @@
 """TF-IDF reduced by a singular value decomposition: needs no download."""
 
 import re
-from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from jaxtyping import Float
@@ -15,6 +16,10 @@ from gptfl.plugins.interfaces import EncoderTags
 
 TOKEN = r"(?u)\w+|[^\w\s]"
 NEGLIGIBLE = 1e-6
+FITTED = 2**24
+"""Words and directions are fitted to texts of so many characters at most: what is in memory grows with their words."""
+AT_ONCE = 8192
+"""So many other texts are placed among them at a time."""
 
 
 class TfidfSvd:
@@ -38,8 +43,12 @@ class TfidfSvd:
         return {"encoder": self.name, "dims": self.dims, "text": self.text, "version": 1}
 
     def encode(self, pool: Sequence[Example], test: Sequence[Example]) -> Mapping[str, FeatureSet]:
-        """One set, ``text``. It has fewer than ``dims`` numbers where the texts span no more."""
-        vectors = self._encoded((*pool, *test), ())
+        """One set, ``text``. It has fewer than ``dims`` numbers where the texts span no more.
+
+        Where the texts are long together (``FITTED``), words and directions are those of some of the examples.
+        """
+        known = (*pool, *test)
+        vectors = self._encoded(known, known, ())
         return {"text": FeatureSet(vectors[: len(pool)], vectors[len(pool) :])}
 
     def encode_new(
@@ -49,44 +58,88 @@ class TfidfSvd:
 
         Words that occur in none of these count for nothing.
         """
-        return {"text": self._encoded((*pool, *test), new)[len(pool) + len(test) :]}
+        return {"text": self._encoded((*pool, *test), (), new)}
 
-    def _encoded(self, known: Sequence[Example], new: Sequence[Example]) -> Float[np.ndarray, "example d"]:
-        """Vectors of all examples, fitted to the known ones."""
-        from scipy import sparse
-        from sklearn.feature_extraction.text import TfidfVectorizer
-
+    def _encoded(
+        self, known: Sequence[Example], asked: Sequence[Example], new: Sequence[Example]
+    ) -> Float[np.ndarray, "example d"]:
+        """Vectors of the examples asked for and of new ones, fitted to the known ones."""
         parts = ("prompt", "target") if self.text == "both" else (self.text,)
-        blocks = []
-        for part in parts:
-            texts = [text_of(example, part) for example in known]
-            if not any(re.search(TOKEN, text) for text in texts):
-                continue  # such as the prompts of plain texts
-            words = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True, token_pattern=TOKEN, dtype=np.float64)
-            fitted = words.fit_transform(texts)
-            others = [words.transform([text_of(example, part) for example in new])] if new else []
-            blocks.append(sparse.vstack([fitted, *others], format="csr"))
-        if not blocks:
+        chosen = fitted_places(known, parts)
+        fitted = known if len(chosen) == len(known) else [known[place] for place in chosen]
+        words = _Words.of(fitted, parts)
+        if words is None:
             raise DataError(
                 f"encoder tfidf-svd: no word is in any {' or '.join(parts)}",
                 "take another part of the examples: --set text=both" if self.text != "both" else "use another encoder",
             )
-        return reduce(sparse.hstack(blocks, format="csr"), self.dims, len(known))
+        directions, vectors = reduced(words.fitted, self.dims)
+        placed = [vectors] if asked and fitted is known else [directions(one) for one in words.blocks(asked)]
+        placed += [directions(one) for one in words.blocks(new)]
+        return np.concatenate(placed) if placed else vectors[:0]
 
 
-def reduce(weights: Any, dims: int, fitted: int | None = None) -> Float[np.ndarray, "text d"]:
-    """Project sparse rows (text by word) on the leading right singular vectors of the first ``fitted`` (all).
+def fitted_places(known: Sequence[Example], parts: Sequence[str]) -> list[int]:
+    """The places of the examples whose texts are fitted to: all, or so many, evenly spread, that they stay within ``FITTED``."""
+    letters = sum(len(text_of(example, part)) for example in known for part in parts)
+    count = len(known) if letters <= FITTED else max(1, len(known) * FITTED // letters)
+    return [int(place) for place in np.linspace(0, len(known) - 1, count).round()]
+
+
+@dataclass(frozen=True, slots=True)
+class _Words:
+    """The words and word pairs of some examples, by part; ``fitted`` are the weights of these examples."""
+
+    parts: tuple[tuple[str, Any], ...]
+    fitted: Any
+
+    @classmethod
+    def of(cls, examples: Sequence[Example], parts: Sequence[str]) -> Self | None:
+        """Those of the examples; None where they have no word."""
+        from scipy import sparse
+        from sklearn.feature_extraction.text import TfidfVectorizer
+
+        found, weights = [], []
+        for part in parts:
+            texts = [text_of(example, part) for example in examples]
+            if not any(re.search(TOKEN, text) for text in texts):
+                continue  # such as the prompts of plain texts
+            words = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True, token_pattern=TOKEN, dtype=np.float64)
+            weights.append(words.fit_transform(texts))
+            found.append((part, words))
+        return cls(tuple(found), sparse.hstack(weights, format="csr")) if found else None
+
+    def blocks(self, examples: Sequence[Example]) -> Iterator[Any]:
+        """The weights of other examples, some at a time."""
+        from scipy import sparse
+
+        for start in range(0, len(examples), AT_ONCE):
+            some = examples[start : start + AT_ONCE]
+            weights = [words.transform([text_of(one, part) for one in some]) for part, words in self.parts]
+            yield sparse.hstack(weights, format="csr")
+
+
+def reduce(weights: Any, dims: int) -> Float[np.ndarray, "text d"]:
+    """The vectors that ``reduced`` makes of the texts."""
+    return reduced(weights, dims)[1]
+
+
+def reduced(
+    weights: Any, dims: int
+) -> tuple[Callable[[Any], Float[np.ndarray, "other d"]], Float[np.ndarray, "text d"]]:
+    """Project sparse rows (text by word) on their leading right singular vectors; first what does so with other rows.
 
     They are not centred. Each direction points to where its largest loading is positive; directions without weight are left out.
     """
     from sklearn.decomposition import TruncatedSVD
 
-    fitted = weights.shape[0] if fitted is None else fitted
-    svd = TruncatedSVD(n_components=min(dims, fitted, weights.shape[1]), n_iter=10, random_state=0)
-    vectors = svd.fit_transform(weights[:fitted])
-    if fitted < weights.shape[0]:
-        vectors = np.concatenate([vectors, svd.transform(weights[fitted:])])
+    svd = TruncatedSVD(n_components=min(dims, *weights.shape), n_iter=10, random_state=0)
+    vectors = svd.fit_transform(weights)
     largest = np.abs(svd.components_).argmax(axis=1)
-    vectors *= np.sign(svd.components_[np.arange(len(largest)), largest])
+    signs = np.sign(svd.components_[np.arange(len(largest)), largest])
     kept = svd.singular_values_ > NEGLIGIBLE * svd.singular_values_.max()
-    return np.ascontiguousarray(vectors[:, kept], dtype=np.float32)
+
+    def turned(projected: np.ndarray) -> np.ndarray:
+        return np.ascontiguousarray((projected * signs)[:, kept], dtype=np.float32)
+
+    return lambda others: turned(svd.transform(others)), turned(vectors)

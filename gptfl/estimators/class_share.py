@@ -7,8 +7,19 @@ from typing import Any, Self
 import numpy as np
 from jaxtyping import Float, Int
 
-from gptfl.core import Class, Classes, FitData, Prediction, Query, Run, Unseen, class_numbers, lack_of_classes
-from gptfl.core.examples import weights_of
+from gptfl.core import (
+    Class,
+    Classes,
+    FitData,
+    Prediction,
+    Query,
+    Run,
+    Unseen,
+    class_numbers,
+    classes_of,
+    lack_of_classes,
+)
+from gptfl.core.examples import classes_among, weights_of
 from gptfl.errors import DataError
 from gptfl.estimators import average
 from gptfl.estimators.baselines import (
@@ -78,8 +89,8 @@ class ClassShare:
         self.counts_ = None if weights is None else weights.astype(np.float64)
         share = np.concatenate([self.shares_of(run) for run in runs])
         self.share_ = share.mean(axis=0)
-        classes = Classes(data.pool)
-        known = dict(zip(map(classes.of, data.pool), self.classes_.tolist(), strict=True))
+        classes, each = classes_among(data.pool), classes_of(data.pool) or ()
+        known: dict[Class | None, int] = dict(zip(each, self.classes_.tolist(), strict=True))
         self.test_classes_ = np.array([known.get(classes.of(example), -1) for example in data.test], dtype=np.int64)
         recorded = np.stack([average.resample(run.steps, data.recorded(run), self.steps_) for run in runs])
         strength = _choose_strength(share, recorded) if self.strength is None else self.strength

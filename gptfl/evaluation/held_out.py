@@ -21,7 +21,7 @@ from gptfl.core.splits import (
     usable_runs,
 )
 from gptfl.designs.draws import together_in
-from gptfl.errors import DataError, PluginError
+from gptfl.errors import DataError, PluginError, ResourceError
 from gptfl.estimators.baselines import MeanRun
 from gptfl.evaluation.cost import measure_cost
 from gptfl.evaluation.specs import ComparedEstimator
@@ -186,13 +186,15 @@ class HeldOutEvaluation:
         part = self.recording.registry.find("estimator", entry.name)
         label, features = entry.label, entry.feature_choice.features
         answers: list[RunPrediction] = []
-        fits: list[FittedEstimator] = []
+        # Of a fit to a large pool no more is held than is told of it: the next division's takes its room.
+        fitted: FittedEstimator | None = None
+        seconds, reused, notes = 0.0, True, dict[str, None]()
         for number, split in enumerate(splits):
             fold = note or (f"fold {number + 1} of {len(splits)}" if len(splits) > 1 else "")
             self.progress("compare", self.done, self.fits, f"{label}, {fold}" if fold else label)
             self.done += 1
             named = NamedEstimator(part, self.recording.registry.make("estimator", entry.name, **entry.settings))
-            estimator = named.estimator
+            estimator, fitted = named.estimator, None
             try:
                 problem = refusal(estimator, () if self.recording.held_out is None else self.recording.held_out.sides)
                 if problem is not None:
@@ -200,7 +202,7 @@ class HeldOutEvaluation:
                 fitted = fit_or_load(named, self.recording, self.data(split, features, estimator, len(splits)))
                 scope = self.scope(fitted.named.estimator, features)
                 answers += predict_runs(fitted.named, split.test, self.metric, scope, self.observed)
-            except (DataError, PluginError) as error:
+            except (DataError, PluginError, ResourceError) as error:
                 self.done += len(splits) - number - 1
                 self.progress("compare", self.done, self.fits, f"{label} failed")
                 return Predictions(
@@ -212,20 +214,22 @@ class HeldOutEvaluation:
                     conditions=estimator.tags.conditions,
                     encoder=entry.feature_choice.encoder,
                 )
-            fits.append(fitted)
+            seconds, reused = seconds + fitted.seconds, reused and fitted.reused
+            notes |= dict.fromkeys(fitted.notes)
         self.progress("compare", self.done, self.fits, label)
+        assert fitted is not None  # there is a division at least
         return Predictions(
             label,
             stacked([answer.values for answer in answers]),
-            settings=dict(fits[-1].named.estimator.settings()),
-            seconds=sum(fitted.seconds for fitted in fits),
-            reused=all(fitted.reused for fitted in fits),
-            notes=tuple(dict.fromkeys(note for fitted in fits for note in fitted.notes)),
+            settings=dict(fitted.named.estimator.settings()),
+            seconds=seconds,
+            reused=reused,
+            notes=tuple(notes),
             name=entry.name,
-            oracle=fits[-1].named.estimator.tags.oracle,
-            cost=measure_cost(fits[-1].named, splits[-1].test, self.metric, scope) if self.cost else None,
+            oracle=fitted.named.estimator.tags.oracle,
+            cost=measure_cost(fitted.named, splits[-1].test, self.metric, scope) if self.cost else None,
             intervals=_intervals(answers),
-            conditions=fits[-1].named.estimator.tags.conditions,
+            conditions=fitted.named.estimator.tags.conditions,
             encoder=entry.feature_choice.encoder,
         )
 

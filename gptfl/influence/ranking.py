@@ -81,6 +81,8 @@ class RankResult(Displayed):
     """Whether the recording was imported, and nothing can be trained by its recipe."""
     tokens: TokenInfluence | None = None
     """Influence by target token of the test example, where it was asked for."""
+    new: str | None = None
+    """The file of the rows, where they are in no run and ``pool`` is these."""
     unkept: tuple[str, ...] = ()
     """What couldn't be written beside the result, and why."""
     signs: Mapping[str, Float[np.ndarray, " pool"]] | None = None

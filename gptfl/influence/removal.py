@@ -209,7 +209,8 @@ def removal(
         )
     mean, spread, before = on_target(source, subject.tests, features, progress)
     recipe = recorded_schedule(source.recording.dynamics, source.metric)
-    times = presentations(recipe, len(mean))
+    # Rows that no run has seen are held against the pool recorded, and seen as often as its rows.
+    times = presentations(recipe, len(source.recording.dynamics.pool))
     relative: Float[np.ndarray, " pool"] | None = relative_weights(source.scope.pool)
     each = np.ones(len(mean)) if relative is None else relative
     without = int((times * mean < 0.0).sum())

@@ -15,6 +15,8 @@ from gptfl.store.id_files import ExampleIndex
 
 SELF, MEAN = "self", "mean"
 REMOVE, REPLACE, DROP, DERIVATIVE, CLOSED_FORM = "remove", "replace", "drop", "derivative", "closed-form"
+ADD = "add"
+"""How the influence of rows that no run has seen is told, which nobody asks for by name."""
 HOWS = (REMOVE, REPLACE, DROP, CLOSED_FORM, DERIVATIVE)
 
 

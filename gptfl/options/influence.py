@@ -92,6 +92,13 @@ class RankOptions:
         panel=INFLUENCE,
     )
     influence: InfluenceOptions = InfluenceOptions()
+    new: File = option(
+        None,
+        "Rank the rows of this file, which were never recorded, as if each were added to the pool; read as gptfl simulate "
+        "--new-train reads them.",
+        shown="the pool",
+        panel=INFLUENCE,
+    )
     top: int | None = common.top()
     reverse: bool = common.harmful()
     only: str | None = option(
@@ -114,7 +121,8 @@ class RankOptions:
     as_json: bool = common.as_json()
     model: str | None = option(
         None,
-        "Measure each training example's first score with the recording's model, and keep it.",
+        "Measure each training example's first score with the recording's model, and keep it. With --new, the model that "
+        "gradients of new rows are taken of.",
         shown="as measured before, else the test examples' mean",
         panel=OWN,
     )

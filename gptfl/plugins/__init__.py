@@ -11,6 +11,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from gptfl.core.curriculum import presentation_weights
     from gptfl.core.examples import Example, TaskData, relative_weights
+    from gptfl.core.free_memory import free_memory
     from gptfl.core.gradients import GradientProducts, GradientSketches, SketchPoint
     from gptfl.core.queries import Features, FeatureSet, FitData, Prediction, Query, Unseen
     from gptfl.core.runs import Curriculum, Dynamics, MetricInfo, Run
@@ -101,6 +102,7 @@ _WHERE = {
     "Work": "plugins.work",
     "carry_out": "plugins.work",
     "flag": "plugins.settings",
+    "free_memory": "core.free_memory",
     "hookimpl": "plugins.hooks",
     "number": "plugins.settings",
     "one_of": "plugins.settings",
@@ -165,6 +167,7 @@ __all__ = [
     "Work",
     "carry_out",
     "flag",
+    "free_memory",
     "hookimpl",
     "number",
     "one_of",

@@ -120,6 +120,7 @@ def to_json(result: RankResult, top: int | None = None, reverse: bool = False, o
         "recording": result.recording,
         "metric": result.metric.name,
         "on": result.on,
+        **({} if result.new is None else {"new": result.new}),
         "rankings": [
             {
                 "estimator": ranking.label,
@@ -235,8 +236,10 @@ def heading(result: RankResult, ranking: Ranking) -> list[str]:
     if result.signs is not None:
         said = f"{len(result.pool)} training examples, the most suspicious first, by {ranking.label}"
         return [said, ranking.meaning]
-    how = f"--how {ranking.how}" + ("" if ranking.step is None else f", {result.metric.name} at step {ranking.step}")
-    said = f"Influence of each of {len(result.pool)} training examples on {result.subject}, by {ranking.label} ({how})"
+    how = f"--how {ranking.how}" if result.new is None else "each as if added"
+    how += "" if ranking.step is None else f", {result.metric.name} at step {ranking.step}"
+    rows = "training examples" if result.new is None else "new rows"
+    said = f"Influence of each of {len(result.pool)} {rows} on {result.subject}, by {ranking.label} ({how})"
     groups = () if ranking.groups is None else (ranking.groups.meaning,)
     return [said, *filter(None, (ranking.meaning,)), *groups]
 

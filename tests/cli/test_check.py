@@ -56,3 +56,21 @@ def test_bad_input_is_one_line(gptfl: Callable, space: Path) -> None:
     mine = space / "mine.md"
     mine.write_text("my own")
     refuses(gptfl("check", new, "-w", str(space), "--output", str(mine)), 3, "is not overwritten")
+
+
+def test_new_rows_are_ranked_one_by_one_as_well(gptfl: Callable, space: Path) -> None:
+    new, page = str(space / "new.jsonl"), space / "page.html"
+    shown = gptfl("rank", "--new", new, "-w", str(space), "--top", "2", "--html", str(page))
+    assert shown.code == 0, shown.err
+    lines = [line.strip() for line in shown.out.splitlines() if line.strip()]
+    assert lines[0] == (
+        "Influence of each of 3 new rows on the mean of all 5 test examples, by exposure-gp (each as if added, loss at step 8)"
+    )
+    assert "with a new row added to the pool" in lines[1]
+    assert lines[2].split()[:4] == ["rank", "influence", "90%", "interval"]
+    assert any(line.startswith("1 ") and "new-" in line for line in lines)
+    assert lines[-1] == f"next: gptfl check {new}, which says what all of them do together"
+    assert "new-" in page.read_text(encoding="utf-8")
+    table = gptfl("rank", "--new", new, "-w", str(space), "--csv")
+    assert table.out.count("new-") == 3
+    refuses(gptfl("rank", "--new", new, "--by", "class", "-w", str(space)), 2, "--by and --new were given together")

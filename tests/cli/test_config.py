@@ -42,7 +42,7 @@ WORDS = {
     "compare": "--html page.html --estimator gptfluence@tfidf-svd:order=2 --folds 3 --latex --sweep runs=2,3",
     "sweep": "order=1,2 every=1,2 --estimator gptfluence --folds 3",
     "learning-curve": "2 3 5 --estimator exposure-gp --held-out 4 --draws 2",
-    "rank": "--html page.html --harmful --for mixture --by source --only harmful --fdr 0.2 --top 3 --keep group:retain.txt --simulator a.h5 --simulator b.h5 --no-picture",
+    "rank": "--html page.html --harmful --new new.jsonl --for mixture --by source --only harmful --fdr 0.2 --top 3 --keep group:retain.txt --simulator a.h5 --simulator b.h5 --no-picture",
     "serve": "--port 8000 --folds 3 --no-comparison --seed 3",
     "report": "--folds 3 --no-comparison --json --output page.html",
     "attribute": "--train t.csv --order o.csv --lr 0.1 --optimiser-state --on self --top 3 --harmful",

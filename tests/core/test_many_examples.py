@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from gptfl.core import Example
-from gptfl.core.examples import weights_of
+from gptfl.core.examples import class_numbers, classes_among, classes_of, weights_of
 from gptfl.core.many_examples import ManyExamples, as_tuple, ids_of
 
 
@@ -25,3 +25,22 @@ def test_none_is_made_before_it_is_asked_for():
     assert [one.id for one in many] == ids_of(list(many)) == ["e0", "e1", "e2"]
     with pytest.raises(IndexError):
         many[3]
+
+
+def test_what_is_told_of_all_is_told_once():
+    asked, choices = [], (" yes", " no")
+
+    def make(place):
+        asked.append(place)
+        return Example(f"e{place}", "p", choices[place % 2], choices, place % 2, digest="d")
+
+    many = ManyExamples(["e0", "e1", "e2"], ["d"] * 3, None, make)
+    listed = list(many)
+    asked.clear()
+    assert classes_of(many) == classes_of(listed) == [("", 0), ("", 1), ("", 0)]
+    assert list(class_numbers(many)) == [0, 1, 0]
+    assert classes_among(many).of(listed[1]) == ("", 1)
+    assert classes_among(many) is classes_among(many)
+    assert asked == [0, 1, 2] * 2, "once for what classes there are, once for each example's"
+    assert many.once("count", len) == 3
+    assert many.once("count", lambda _: 4) == 3

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 
 from gptfl.core import Example
-from gptfl.encoders import CausalLm, MiniLm, TfidfSvd
-from gptfl.encoders.tfidf import reduce
+from gptfl.encoders import CausalLm, MiniLm, TfidfSvd, tfidf
+from gptfl.encoders.tfidf import fitted_places, reduce
 from gptfl.errors import DataError, UsageError
 from gptfl.testing import check_encoder
 from tests.encoders.texts import examples
@@ -41,6 +41,32 @@ def test_tfidf_places_new_texts_by_what_it_was_fitted_to():
         mixed = made.encode_new([strange, test[2]], pool, test)["text"]
         np.testing.assert_allclose(mixed[0], 0.0, atol=1e-12)
         np.testing.assert_allclose(mixed[1], fitted.test[2], atol=1e-6)
+
+
+def test_long_texts_are_placed_by_what_some_of_them_span(monkeypatch):
+    pool, test = examples("p", 30), examples("t", 6)
+    whole = TfidfSvd(dims=4).encode(pool, test)["text"]
+    known = [*pool, *test]
+    letters = sum(len(one.prompt) + len(one.target) for one in known)
+    monkeypatch.setattr(tfidf, "AT_ONCE", 5)
+    monkeypatch.setattr(tfidf, "FITTED", letters)
+    assert fitted_places(known, ("prompt", "target")) == list(range(36))
+    same = TfidfSvd(dims=4).encode(pool, test)["text"]
+    assert np.array_equal(same.train, whole.train)
+    assert np.array_equal(same.test, whole.test)
+    monkeypatch.setattr(tfidf, "FITTED", letters // 2)
+    places = fitted_places(known, ("prompt", "target"))
+    assert len(places) == 18 == len(set(places))
+    assert (places[0], places[-1]) == (0, 35)
+    found = TfidfSvd(dims=4).encode(pool, test)["text"]
+    # The same as fitting to these alone and placing all others among them.
+    monkeypatch.setattr(tfidf, "FITTED", letters)
+    some = [known[place] for place in places]
+    alone = TfidfSvd(dims=4).encode_new(known, some[:10], some[10:])["text"]
+    np.testing.assert_allclose(np.concatenate([found.train, found.test]), alone, atol=1e-6)
+    monkeypatch.setattr(tfidf, "FITTED", letters // 2)
+    again = TfidfSvd(dims=4).encode_new(known, pool, test)["text"]
+    np.testing.assert_allclose(again, np.concatenate([found.train, found.test]), atol=1e-6)
 
 
 def test_tfidf_lets_a_short_target_count_as_much_as_a_long_prompt():

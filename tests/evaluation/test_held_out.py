@@ -1,5 +1,7 @@
 """Divisions of runs that their design knows more about: pairs, repeats, a reserve."""
 
+import gc
+import weakref
 from dataclasses import replace
 
 import numpy as np
@@ -9,9 +11,11 @@ from gptfl.api.compare import compare
 from gptfl.api.learning_curve import learning_curve
 from gptfl.core import REPEAT
 from gptfl.core.splits import most_folds, stored_split
-from gptfl.errors import DataError, UsageError
+from gptfl.errors import DataError, ResourceError, UsageError
+from gptfl.evaluation import held_out
 from gptfl.evaluation.held_out import divided, folds_for
 from gptfl.report.footnotes import footnotes
+from gptfl.simulation.fitting import fit_or_load
 from gptfl.simulation.unseen import hold_out_examples
 from gptfl.store.recordings import write_dynamics
 from tests.synthetic import synthetic
@@ -113,3 +117,33 @@ def test_a_reserve_decides_what_is_held_out_only_where_it_is_what_is_set_aside()
     assert folds_for(dynamics, shared, 4) == (4, ())
     assert folds_for(dynamics, hold_out_examples(dynamics, "test", None, 1), 4) == (4, ())
     assert "a reserve of 4 that no run to fit has" in folds_for(dynamics, None, None)[1][0]
+
+
+def test_no_more_than_one_fit_is_held_at_a_time(space, monkeypatch):
+    made: list[weakref.ref] = []
+    most = 0
+
+    def watched(named, *rest):
+        nonlocal most
+        gc.collect()
+        most = max(most, sum(one() is not None for one in made))
+        made.append(weakref.ref(named.estimator))
+        return fit_or_load(named, *rest)
+
+    monkeypatch.setattr(held_out, "fit_or_load", watched)
+    comparison = compare(workspace=space, estimators=["exposure-gp"], folds=3, figure=False)
+    assert len(made) >= 3
+    assert most <= 1
+    assert all(row.scores for row in comparison.rows)
+
+
+def test_too_little_memory_for_one_is_a_row_with_the_reason(space, monkeypatch):
+    def full(named, *rest):
+        if named.part.name == "class-share":
+            raise ResourceError("class-share takes up to 90 GB of memory, where 16 GB are free", "ask of less")
+        return fit_or_load(named, *rest)
+
+    monkeypatch.setattr(held_out, "fit_or_load", full)
+    rows = {row.estimator: row for row in compare(workspace=space, estimators=["mean-run"], folds=3, figure=False).rows}
+    assert rows["class-share"].error == "class-share takes up to 90 GB of memory, where 16 GB are free: ask of less"
+    assert rows["mean-run"].error is None

@@ -9,7 +9,7 @@ from gptfl.core import Features, FeatureSet
 from gptfl.core.blocked_rows import BlockedRows
 from gptfl.errors import ResourceError
 from gptfl.features import whole
-from gptfl.features.whole import free_memory, in_memory, memory_needed
+from gptfl.features.whole import in_memory, memory_needed
 from gptfl.store import features as stored
 from gptfl.store.features import read_features, write_features
 
@@ -41,19 +41,3 @@ def test_what_does_not_fit_is_refused_in_a_line(blocked: Features, monkeypatch: 
     assert "\n" not in str(told.value)
     monkeypatch.setattr(whole, "free_memory", lambda: None)
     assert not in_memory(blocked, "gptfluence")[0].in_blocks
-
-
-def test_the_least_of_what_machine_and_container_leave_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(whole, "_MEMINFO", tmp_path / "meminfo")
-    monkeypatch.setattr(whole, "_GROUP", tmp_path)
-    physical = free_memory()
-    assert physical is None or physical > 2**20
-    (tmp_path / "meminfo").write_text("MemTotal:  900 kB\nMemAvailable:   700 kB\n")
-    assert free_memory() == 700 * 1024
-    (tmp_path / "memory.current").write_text("1000\n")
-    (tmp_path / "memory.max").write_text("max\n")
-    assert free_memory() == 700 * 1024
-    (tmp_path / "memory.max").write_text("5000\n")
-    assert free_memory() == 4000
-    (tmp_path / "meminfo").write_text("MemAvailable: many\n")
-    assert free_memory() == 4000

@@ -217,6 +217,9 @@ class BlockedStates(PoolStates):
         """States at each step; nothing is expected where no test vectors are given."""
         signed = self.signed(factors)
         known = iter(self._known(runs, steps, ways, at)) if runs is not None else None
+        if test is not None:
+            # Once for all steps: a step's products take no longer than to make these of half-precision numbers.
+            test = {name: np.asarray(one, np.float32) for name, one in test.items()}
         for row in range(len(steps)):
             effects = [next(own), *(one[row] for one in sums.shared)]
             expected: list[Float[np.ndarray, "run test"]] = []

@@ -7,6 +7,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from gptfl.core import Features, FitData, Prediction, Query
+from gptfl.core.blocked_rows import Elsewhere
 from gptfl.core.linear_form import LinearForm
 from gptfl.core.links import Link, allowed_links, link_of
 from gptfl.errors import DataError
@@ -34,7 +35,7 @@ from gptfl.estimators.exposure_gp.recipe_departure import departure
 from gptfl.estimators.exposure_gp.recorded import products_of, recorded_of
 from gptfl.estimators.exposure_gp.requests import RecordedRuns
 from gptfl.estimators.exposure_gp.single_fit import PREFIX, FittedSingleRun
-from gptfl.estimators.exposure_gp.state import Elsewhere, errors_of, model_of, state_of
+from gptfl.estimators.exposure_gp.state import errors_of, model_of, state_of
 from gptfl.estimators.threads import one_blas_thread
 from gptfl.plugins.interfaces import EstimatorTags
 from gptfl.plugins.settings import flag, one_of

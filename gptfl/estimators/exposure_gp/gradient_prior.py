@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Int
 
+from gptfl.core.blocked_rows import row_blocks
 from gptfl.estimators.exposure_gp.accumulation import Vectors
 
 KINDS = ("raw", "preconditioned")
@@ -31,11 +32,19 @@ class PriorProducts:
         """From gradient products of each kind; the points at which one isn't finite are left out."""
         kinds = {}
         for name in KINDS:
-            with np.errstate(over="ignore"):
-                rows = -products[name].astype(np.float32)
-            there = np.isfinite(rows).all(axis=(1, 2))
-            if there.any():
-                kinds[name] = Vectors(steps[there], rows[there])
+            # A point at a time, since those of a large pool are gigabytes.
+            there, rows = [], []
+            for place, one in enumerate(products[name]):
+                if not np.isfinite(one).all():
+                    continue
+                with np.errstate(over="ignore"):
+                    row = one.astype(np.float32)
+                np.negative(row, out=row)
+                if np.isfinite(row).all():
+                    there.append(place)
+                    rows.append(row)
+            if there:
+                kinds[name] = Vectors(steps[there], rows[0][None] if len(rows) == 1 else np.stack(rows))
         return cls(kinds)
 
     def matches(self, other: "PriorProducts") -> bool:
@@ -51,6 +60,9 @@ class PriorProducts:
 
     def taken(self, train: Int[np.ndarray, " example"], test: Int[np.ndarray, " test"]) -> "PriorProducts":
         """Those of the examples at these places; a place of -1 is unknown."""
+        shapes = {one.rows.shape[1:] for one in self.kinds.values()}
+        if shapes == {(len(train), len(test))} and _is_all(train) and _is_all(test):
+            return self
 
         def of(one: Vectors) -> Vectors:
             rows = one.rows[:, train][:, :, test]
@@ -96,9 +108,16 @@ def lone_pair(expected: Sequence[Vectors], scales: Float[np.ndarray, " way"]) ->
     for one, scale in zip(expected, scales, strict=True):
         if scale <= 0.0:
             continue
-        for rows in np.abs(one.rows.astype(np.float64)):
-            largest = float(rows.max(initial=0.0))
-            if rows.size > FEWEST_PAIRS and largest**2 > LONE * float((rows**2).sum()):
+        for point in one.rows:
+            largest = max(float(point.max(initial=0.0)), -float(point.min(initial=0.0)))
+            squares = sum(float((block.astype(np.float64) ** 2).sum()) for _, block in row_blocks(point))
+            if point.size > FEWEST_PAIRS and largest**2 > LONE * squares:
+                rows = np.abs(point.astype(np.float64))
                 train, test = np.unravel_index(int(rows.argmax()), rows.shape)
                 return int(train), int(test), largest / max(float(np.median(rows)), 1e-300)
     return None
+
+
+def _is_all(places: Int[np.ndarray, " place"]) -> bool:
+    """Whether these are all places up to their number, in order."""
+    return bool(np.array_equal(places, np.arange(len(places))))

@@ -7,9 +7,8 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from gptfl.core import Curriculum
-from gptfl.core.blocked_rows import BlockedRows
+from gptfl.core.blocked_rows import Elsewhere
 from gptfl.core.links import Link
-from gptfl.errors import DataError
 from gptfl.estimators.exposure_gp.accumulation import Vectors
 from gptfl.estimators.exposure_gp.blocked_states import BlockedStates
 from gptfl.estimators.exposure_gp.gradient_prior import KINDS, PriorProducts
@@ -126,24 +125,6 @@ def model_of(state: Mapping[str, np.ndarray], prior: bool) -> ExposureModel:
     if len(hyper.weights) != 1 + model.states.effects or len(hyper.scales) != model.states.ways:
         raise ValueError("hyperparameters are not of these feature sets")
     return model
-
-
-class Elsewhere(BlockedRows):
-    """Vectors that a simulator was fitted to and doesn't keep."""
-
-    def __init__(self, shape: tuple[int, int]) -> None:
-        self.shape, self.dtype = shape, np.dtype(np.float32)
-
-    def read(self, start: int, stop: int) -> Float[np.ndarray, "row d"]:
-        """Raises ``DataError``."""
-        raise DataError(
-            "the simulator keeps no vectors of the training examples, and was not given the file of them",
-            "give --features, or fit with --embed-features",
-        )
-
-    def take(self, places: Int[np.ndarray, " row"]) -> Float[np.ndarray, "row d"]:
-        """Raises ``DataError``."""
-        return self.read(0, 0)
 
 
 def _sources_of(state: Mapping[str, np.ndarray], pool: int, test: int) -> Sources:

@@ -33,7 +33,7 @@ class IntervalCounts:
 
     def dense(self, pool: int) -> Int[Tensor, "interval pool"] | Float[Tensor, "interval pool"]:
         """The same as a dense matrix."""
-        rows = self._rows()
+        rows = self.rows()
         each = torch.ones_like(rows) if self.weights is None else self.weights
         return torch.zeros(len(self.sizes), pool, dtype=each.dtype).index_put_(
             (rows, self.members), each, accumulate=True
@@ -43,13 +43,14 @@ class IntervalCounts:
         """The weights of each interval's members together; without weights, how many there are."""
         if self.weights is None:
             return self.sizes.to(torch.float32)
-        return self.weights.new_zeros(len(self.sizes)).index_add_(0, self._rows(), self.weights)
+        return self.weights.new_zeros(len(self.sizes)).index_add_(0, self.rows(), self.weights)
 
     def amount(self) -> Int[Tensor, " interval"] | Float[Tensor, " interval"]:
         """How many examples each interval counts for."""
         return self.sizes if self.amounts is None else self.amounts
 
-    def _rows(self) -> Int[Tensor, " member"]:
+    def rows(self) -> Int[Tensor, " member"]:
+        """The interval of each member."""
         return torch.repeat_interleave(torch.arange(len(self.sizes)), self.sizes)
 
     def turned(self, pool: int) -> "IntervalCounts":
@@ -57,7 +58,7 @@ class IntervalCounts:
         sizes = torch.bincount(self.members, minlength=pool)
         order = torch.argsort(self.members, stable=True)
         weights = None if self.weights is None else self.weights[order]
-        return IntervalCounts(self._rows()[order], torch.cumsum(sizes, 0) - sizes, sizes, weights)
+        return IntervalCounts(self.rows()[order], torch.cumsum(sizes, 0) - sizes, sizes, weights)
 
 
 def interval_counts(

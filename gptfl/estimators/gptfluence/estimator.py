@@ -8,7 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gptfl.core import FitData, Prediction, Query, Unseen
+from gptfl.core import Features, FitData, Prediction, Query, Unseen
+from gptfl.core.blocked_rows import Elsewhere
 from gptfl.core.examples import relative_weights
 from gptfl.errors import DataError
 from gptfl.estimators.baselines import begun, clock_arrays, clock_from, clock_of, training_runs
@@ -17,14 +18,18 @@ from gptfl.estimators.gptfluence.batches import interval_counts, join, modal_siz
 from gptfl.estimators.gptfluence.initialisation import start
 from gptfl.estimators.gptfluence.mean_run import MeanTrajectory, mean_exposure, pushes
 from gptfl.estimators.gptfluence.numerics import flushed_denormals, one_thread
+from gptfl.estimators.gptfluence.pool_rows import PoolRows, standardised
 from gptfl.estimators.gptfluence.projection import Form, fresh, uninformed
 from gptfl.estimators.gptfluence.recurrence import rollout
+from gptfl.estimators.gptfluence.sides import StreamedSides, VectorSides, asked_sides
 from gptfl.estimators.gptfluence.state import (
     array_of,
     course_arrays,
     course_of,
     law_of,
     parameters_of,
+    pool_arrays,
+    pool_of,
     standard_arrays,
     standards_of,
 )
@@ -33,14 +38,14 @@ from gptfl.estimators.gptfluence.training import (
     Schedule,
     TeacherRows,
     TrainedRecurrence,
-    VectorSides,
     fit,
+    in_reach,
     parts_within,
     teacher_rows,
 )
-from gptfl.estimators.gptfluence.trajectory import Trajectory, recorded, scaled
+from gptfl.estimators.gptfluence.trajectory import Trajectory, divided_runs, scaled
 from gptfl.estimators.gptfluence.update_rule import UpdateRule, mean_rate
-from gptfl.estimators.gptfluence.vectors import Standard, chosen_set, standards
+from gptfl.estimators.gptfluence.vectors import Standard, check_beside, chosen_set, standards
 from gptfl.estimators.gptfluence.windows import cut_windows
 from gptfl.plugins import settings
 from gptfl.plugins.interfaces import EstimatorTags
@@ -55,7 +60,9 @@ WHOLE = "all"
 """The value of ``rollout`` that rolls out the whole of each run."""
 NOTHING, MEAN_RUN = "nothing", "mean-run"
 """The values of ``around``."""
-STARTS: Mapping[str, Callable[[VectorSides, Sequence[TeacherRows], UpdateRule, torch.Generator], dict[str, Tensor]]] = {
+STARTS: Mapping[
+    str, Callable[[VectorSides | StreamedSides, Sequence[TeacherRows], UpdateRule, torch.Generator], dict[str, Tensor]]
+] = {
     "average": start,
     "persistence": lambda sides, parts, law, random: fresh(sides.form, law, random),
     "random": lambda sides, parts, law, random: uninformed(sides.form, random),
@@ -128,6 +135,7 @@ class GPTfluence:
         requires={"features"},
         unseen={"train", "test"},
         prefers=("minilm", "causal-lm", "tfidf-svd", "answer-state"),
+        blocks=True,
     )
 
     def __init__(
@@ -184,9 +192,8 @@ class GPTfluence:
         ``checks_``, the (epoch, validation MSE) pairs. Raises ``DataError`` where there is nothing to
         learn from.
         """
-        self.notes_ = []
         vectors = chosen_set(data.features, self.feature_set, len(data.pool), len(data.test))
-        fit_runs, validation_runs = self.divided_runs(data)
+        fit_runs, validation_runs, self.notes_ = divided_runs(data)
         pool = len(vectors.train)
         batch = usual_batch([run.batches[int(run.steps[0]) : int(run.steps[-1])] for run in fit_runs])
         counts = join([interval_counts(run.batches[None], run.steps, pool, None, batch) for run in fit_runs])
@@ -199,32 +206,12 @@ class GPTfluence:
         self.scale_ = float(np.float32(np.sqrt(np.mean(np.square(seen, dtype=np.float64))))) or 1.0
         fit_runs, validation_runs = (scaled(runs, 1 / self.scale_) for runs in (fit_runs, validation_runs))
         self.standards_ = standards(vectors)
-        self.sides_ = self._sides(self.standards_[0](vectors.train), self.standards_[1](vectors.test))
+        self.sides_ = self._sides(standardised(vectors.train, self.standards_[0]), self.standards_[1](vectors.test))
         form = self.sides_.form
         with flushed_denormals(), one_thread((pool + len(vectors.test)) * form.inputs * form.width < SMALL):
             fitted = self._train(fit_runs, validation_runs, data)
         self.parameters_, self.checks_ = fitted.parameters, fitted.checks
         return self
-
-    def divided_runs(self, data: FitData) -> tuple[list[Trajectory], list[Trajectory]]:
-        """The runs to fit and those to stop by; what is chosen for want of validation runs goes to notes_."""
-        fit_runs = [(run.index, kept) for run in data.fit_runs if (kept := recorded(run, data)) is not None]
-        validation = [kept for run in data.validation_runs if (kept := recorded(run, data)) is not None]
-        validation = [run for run in validation if np.isfinite(run.values[1:, np.isfinite(run.values[0])]).any()]
-        if not fit_runs:
-            raise DataError(
-                f"no run to fit has {data.metric.name!r} recorded at two steps", "record more runs or more steps"
-            )
-        if validation:
-            return [run for _, run in fit_runs], validation
-        # Pieces of one run share its index.
-        last = fit_runs[-1][0]
-        rest, held = ([run for index, run in fit_runs if (index == last) == side] for side in (False, True))
-        if not rest:
-            self.notes_.append("no validation run: gptfluence stopped by the only run it was fitted to")
-            return held, held
-        self.notes_.append("no validation run: gptfluence held out the last run to fit and stopped by it")
-        return rest, held
 
     def _train(
         self, fit_runs: Sequence[Trajectory], validation: Sequence[Trajectory], data: FitData
@@ -248,14 +235,18 @@ class GPTfluence:
         begin = "persistence" if charted and self.start == "average" else self.start
         length = None if self.rollout == WHOLE else int(self.rollout)
         paper = self.rollout == 1 and charted is None
+        cut = [] if paper else [cut_windows(part, self.order, self.law_, pool, length) for part in split]
+        free = FreeRunning(validation, self.law_, pool, charted)
+        parameters = STARTS[begin](self.sides_, rows, self.law_, random)
+        sides, parts = in_reach(self.sides_, rows if paper else cut, free)
         fitted = fit(
-            self.sides_,
-            rows if paper else [cut_windows(part, self.order, self.law_, pool, length) for part in split],
-            FreeRunning(validation, self.law_, pool, charted),
+            sides,
+            parts,
+            free,
             Schedule(
                 self.learning_rate or PACE / self.sides_.form.inputs, self.weight_decay, self.epochs, self.patience
             ),
-            STARTS[begin](self.sides_, rows, self.law_, random),
+            parameters,
             on_check,
         )
         if charted is not None:
@@ -297,19 +288,27 @@ class GPTfluence:
         values = self.scale_ * rollout(train, test, query.batches, query.steps, first, law, rates=rates, push=push)
         return Prediction(begun(values, clock, query, grid))
 
-    def _sides_of(self, unseen: Unseen) -> VectorSides:
+    def _sides_of(self, unseen: Unseen) -> VectorSides | StreamedSides:
         if self.standards_ is None:
             raise DataError(
                 "this gptfluence simulator was fitted before there were unseen examples and can't place their vectors",
                 "run gptfl fit again",
             )
         vectors = chosen_set(unseen.features, self.feature_set, len(unseen.pool), len(unseen.test))
-        train, test = self.standards_
-        return replace(
-            self.sides_,
-            train=train.beside(self.sides_.train, vectors.train, unseen.pool_seen),
-            test=test.beside(self.sides_.test, vectors.test, unseen.test_seen),
-        )
+        return asked_sides(self.sides_, self.standards_, vectors, unseen)
+
+    @property
+    def lacks_vectors(self) -> bool:
+        """Whether it was restored without the vectors of the pool."""
+        train = self.sides_.train if hasattr(self, "sides_") else None
+        return isinstance(train, PoolRows) and isinstance(train.rows, Elsewhere)
+
+    def use_vectors(self, features: Features) -> None:
+        """Take the vectors of the pool that it was fitted to. Raises ``DataError`` where they aren't of these examples."""
+        assert self.standards_ is not None  # a state without vectors has them
+        vectors = chosen_set(features, self.feature_set, len(self.sides_.train), len(self.sides_.test))
+        check_beside(self.sides_.train.shape, vectors.train.shape[1], np.zeros(0, np.int64))
+        self.sides_ = StreamedSides(self.sides_.form, PoolRows(vectors.train, self.standards_[0]), self.sides_.test)
 
     def state(self) -> Mapping[str, np.ndarray]:
         """Parameters, standardised vectors, the metric's scale and the modal batch, as float32 arrays.
@@ -320,7 +319,7 @@ class GPTfluence:
             raise DataError("gptfluence isn't fitted", "call fit or restore first")
         return {
             **{name: value.numpy() for name, value in self.parameters_.items()},
-            "vectors.train": self.sides_.train.numpy(),
+            **pool_arrays(self.sides_.train),
             "vectors.test": self.sides_.test.numpy(),
             "scale": np.array(self.scale_, dtype=np.float32),
             "modal": np.array(self.law_.modal, dtype=np.float32),
@@ -333,7 +332,8 @@ class GPTfluence:
 
     def restore(self, state: Mapping[str, np.ndarray]) -> Self:
         """Take back what ``state`` gave. Raises ``DataError`` on missing, ill-shaped or non-finite arrays."""
-        sides = self._sides(array_of(state, "vectors.train", 2), array_of(state, "vectors.test", 2))
+        test = array_of(state, "vectors.test", 2)
+        sides = self._sides(pool_of(state, test.shape[1]), test)
         parameters = parameters_of(state, sides.form)
         scale, law = law_of(state, self.anchored, self.step_size, len(sides.train))
         self.course_ = course_of(state, sides.form, len(sides.test)) if self.around == MEAN_RUN else None
@@ -342,9 +342,9 @@ class GPTfluence:
         self.standards_ = standards_of(state, sides.form.inputs)
         return self
 
-    def _sides(self, train: Tensor, test: Tensor) -> VectorSides:
+    def _sides(self, train: Tensor | PoolRows, test: Tensor) -> VectorSides | StreamedSides:
         if train.shape[1] != test.shape[1]:
             raise DataError(f"vectors of {train.shape[1]} and {test.shape[1]} numbers don't match", "featurize again")
         inputs = train.shape[1]
         form = Form(self.order + 1, self.projection, self.shared, inputs, self.width or inputs)
-        return VectorSides(form, train, test)
+        return VectorSides(form, train, test) if isinstance(train, Tensor) else StreamedSides(form, train, test)

@@ -12,7 +12,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from gptfl.estimators.gptfluence.projection import fresh, hidden
-from gptfl.estimators.gptfluence.training import TeacherRows, VectorSides
+from gptfl.estimators.gptfluence.sides import StreamedSides, VectorSides
+from gptfl.estimators.gptfluence.training import TeacherRows
 from gptfl.estimators.gptfluence.update_rule import UpdateRule
 
 PRIOR = 1e-6
@@ -44,7 +45,7 @@ def average_recurrence(parts: Sequence[TeacherRows], law: UpdateRule) -> Float[T
 
 
 def start(
-    sides: VectorSides, parts: Sequence[TeacherRows], law: UpdateRule, random: torch.Generator
+    sides: VectorSides | StreamedSides, parts: Sequence[TeacherRows], law: UpdateRule, random: torch.Generator
 ) -> dict[str, Tensor]:
     """Parameters whose factors are about those of the average recurrence, whatever the batch holds.
 

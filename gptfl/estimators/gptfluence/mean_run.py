@@ -14,6 +14,7 @@ from gptfl.errors import DataError
 from gptfl.estimators import average
 from gptfl.estimators.clock import Places
 from gptfl.estimators.gptfluence.batches import IntervalCounts, join
+from gptfl.estimators.gptfluence.pool_rows import PoolProjection
 from gptfl.estimators.gptfluence.recurrence import sum_over
 from gptfl.estimators.gptfluence.trajectory import Trajectory
 from gptfl.estimators.gptfluence.update_rule import UpdateRule
@@ -150,7 +151,7 @@ def _between(ends: Float[Tensor, "end ..."], places: Float[Tensor, " place"]) ->
 def pushes(
     course: MeanTrajectory,
     sums: Float[Tensor, "factor step width"],
-    train: Float[Tensor, "factor pool width"],
+    train: Float[Tensor, "factor pool width"] | PoolProjection,
     test: Float[Tensor, "factor test width"],
     query: Query,
     first: Float[np.ndarray, "run test"],
@@ -202,8 +203,10 @@ class MeanExposure:
     turned: IntervalCounts
     law: UpdateRule
 
-    def sums(self, train: Float[Tensor, "factor pool width"]) -> Float[Tensor, "factor step width"]:
+    def sums(self, train: Float[Tensor, "factor pool width"] | PoolProjection) -> Float[Tensor, "factor step width"]:
         """The projections of each step's mean batch."""
+        if isinstance(train, PoolProjection):
+            return train.summed(self.counts)
         return torch.stack([sum_over(one, self.counts, self.turned) for one in train])
 
     def __call__(

@@ -18,6 +18,7 @@ from torch.nn import functional
 from gptfl.errors import DataError
 from gptfl.estimators.gptfluence.batches import IntervalCounts
 from gptfl.estimators.gptfluence.numerics import one_thread
+from gptfl.estimators.gptfluence.pool_rows import PoolProjection
 from gptfl.estimators.gptfluence.update_rule import Coefficients, UpdateRule
 
 MAX_BYTES = 64 * 2**20
@@ -51,7 +52,7 @@ def _like(table: Tensor, weights: Tensor | None) -> Tensor | None:
 
 
 def factors(
-    train: Float[Tensor, "factor pool rank"],
+    train: Float[Tensor, "factor pool rank"] | PoolProjection,
     test: Float[Tensor, "factor test rank"],
     counts: IntervalCounts,
     turned: IntervalCounts | None = None,
@@ -62,11 +63,13 @@ def factors(
     memory than the result, where the pool is no larger than the number of intervals; before it otherwise.
 
     Args:
-        train: projected training examples ``p``.
+        train: projected training examples ``p``; where the pool isn't in memory, sums are taken before.
         test: projected test examples ``q``.
         counts: how much each example counts in each interval.
         turned: the transposed counts, needed where gradients are.
     """
+    if isinstance(train, PoolProjection):
+        return [ours @ theirs for ours, theirs in zip(train.summed(counts), test.transpose(1, 2), strict=True)]
     pair_first = sums_pairs(train.shape[1], len(counts.sizes))
     found = []
     for ours, theirs in zip(train, test.transpose(1, 2), strict=True):
@@ -130,7 +133,7 @@ def runs_a_chunk(intervals: int, test: int, rank: int, factor: int, max_bytes: i
 
 @torch.inference_mode()
 def rollout(
-    train: Float[Tensor, "factor pool rank"],
+    train: Float[Tensor, "factor pool rank"] | PoolProjection,
     test: Float[Tensor, "factor test rank"],
     batches: Int[np.ndarray, "run step batch"],
     steps: Int[np.ndarray, " recorded"],
@@ -165,7 +168,7 @@ def rollout(
         raise DataError(f"first scores are {first.shape[0]} x {first.shape[1]}", f"expected runs x test = {expected}")
     values = np.empty((len(batches), len(steps), test.shape[1]), dtype=np.result_type(first.dtype, np.float32))
     intervals = len(steps) - 1
-    size = runs_a_chunk(intervals, test.shape[1], train.shape[2], len(train), max_bytes, train.element_size())
+    size = runs_a_chunk(intervals, test.shape[1], train.shape[2], len(train), max_bytes, train.dtype.itemsize)
     with one_thread(sums_pairs(train.shape[1], min(size, len(batches)) * intervals)):
         for start in range(0, len(batches), size):
             chunk = slice(start, min(start + size, len(batches)))

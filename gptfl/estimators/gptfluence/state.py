@@ -7,8 +7,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from gptfl.core.blocked_rows import Elsewhere
 from gptfl.errors import DataError
 from gptfl.estimators.gptfluence.mean_run import MeanTrajectory
+from gptfl.estimators.gptfluence.pool_rows import PoolRows
 from gptfl.estimators.gptfluence.projection import Form
 from gptfl.estimators.gptfluence.update_rule import UpdateRule
 from gptfl.estimators.gptfluence.vectors import Standard
@@ -24,6 +26,28 @@ def array_of(state: Mapping[str, np.ndarray], name: str, ndim: int) -> Tensor:
     if found.ndim != ndim or found.dtype.kind != "f" or not np.isfinite(found).all():
         raise DataError(f"gptfluence's array {name!r} is not a finite {ndim}-dimensional array of numbers", AGAIN)
     return torch.from_numpy(np.array(found, dtype=np.float32))
+
+
+def pool_arrays(train: Tensor | PoolRows) -> dict[str, np.ndarray]:
+    """The pool's vectors as arrays of a state; of those that lie in a file, only how many there are."""
+    if isinstance(train, Tensor):
+        return {"vectors.train": train.numpy()}
+    return {"vectors.pool": np.array(len(train), dtype=np.int64)}
+
+
+def pool_of(state: Mapping[str, np.ndarray], inputs: int) -> Tensor | PoolRows:
+    """The pool's vectors, or where they are to be put. Raises ``DataError`` where a state says neither.
+
+    Args:
+        state: arrays by name, from a file.
+        inputs: how long a vector is.
+    """
+    if "vectors.pool" not in state:
+        return array_of(state, "vectors.train", 2)
+    pool, standards = np.asarray(state["vectors.pool"]), standards_of(state, inputs)
+    if pool.ndim != 0 or pool.dtype.kind != "i" or pool < 1 or standards is None:
+        raise DataError("gptfluence's array 'vectors.pool' is not a number of examples that can be placed", AGAIN)
+    return PoolRows(Elsewhere((int(pool), inputs)), standards[0])
 
 
 def parameters_of(state: Mapping[str, np.ndarray], form: Form) -> dict[str, Tensor]:

@@ -4,7 +4,8 @@ optimiser step, and all rows (run, interval, test example) go through a few matr
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,8 +13,10 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from gptfl.estimators.gptfluence.batches import IntervalCounts, join
-from gptfl.estimators.gptfluence.projection import Form, project
+from gptfl.estimators.gptfluence.mean_run import MeanExposure
+from gptfl.estimators.gptfluence.pool_rows import SummedSides
 from gptfl.estimators.gptfluence.recurrence import factors, recur
+from gptfl.estimators.gptfluence.sides import StreamedSides, VectorSides
 from gptfl.estimators.gptfluence.trajectory import Trajectory
 from gptfl.estimators.gptfluence.update_rule import Coefficients, UpdateRule
 from gptfl.estimators.gptfluence.windows import Windows, rolled_error
@@ -165,22 +168,8 @@ class FreeRunning:
         return error / known if math.isfinite(error) else math.inf
 
 
-@dataclass(frozen=True, slots=True)
-class VectorSides:
-    """The vectors of the pool and of the test examples, and the form of their projections."""
-
-    form: Form
-    train: Float[Tensor, "pool d"]
-    test: Float[Tensor, "test d"]
-
-    def project(self, parameters: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
-        """Both sides' projections: (factor, pool, width) and (factor, test, width)."""
-        train, test = self.form.sides
-        return project(self.train, parameters, train), project(self.test, parameters, test)
-
-
 def fit(
-    sides: VectorSides,
+    sides: VectorSides | SummedSides,
     parts: Sequence[TeacherRows] | Sequence[Windows],
     validation: FreeRunning,
     schedule: Schedule,
@@ -234,6 +223,37 @@ def _error(train: Tensor, test: Tensor, part: TeacherRows | Windows, push: Offse
     if isinstance(part, TeacherRows):
         return one_step_error(train, test, part)
     return rolled_error(train, test, part, None if push is None else push(train, test, part.grids))
+
+
+Objective = list[TeacherRows] | list[Windows]
+
+
+def in_reach(
+    sides: VectorSides | StreamedSides, parts: Objective, validation: FreeRunning
+) -> tuple[VectorSides | SummedSides, Objective]:
+    """Sides that can be projected as a whole, and the objective on them.
+
+    Where the pool isn't in memory, every interval counts as one example of its own, whose projection is the sum of its
+    members'.
+
+    Args:
+        sides: the vectors of training and test examples.
+        parts: the rows or windows to fit.
+        validation: is changed alike.
+    """
+    if isinstance(sides, VectorSides):
+        return sides, parts
+    summed = SummedSides(sides.form, sides.train, sides.test)
+    placed = [summed.place(part.counts) for part in parts]
+    validation.parts = [(summed.place(one[0]), *one[1:]) for one in validation.parts]
+    push = validation.push
+    if isinstance(push, MeanExposure):
+        counts = summed.place(push.counts)
+        validation.push = replace(push, counts=counts, turned=counts.turned(summed.intervals))
+    rows: list[Any] = list(parts)
+    turned = [counts.turned(summed.intervals) for counts in placed]
+    made = zip(rows, placed, turned, strict=True)
+    return summed, [replace(part, counts=counts, turned=other) for part, counts, other in made]
 
 
 def _copy(parameters: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -7,6 +7,7 @@ from gptfl.core import (
     Curriculum,
     Features,
     FeatureSet,
+    blocked_rows,
 )
 from gptfl.estimators.baselines import MeanRun
 from gptfl.estimators.exposure_gp.accumulation import Vectors
@@ -53,6 +54,23 @@ def test_each_kind_is_reported_along_its_points_and_by_its_last_alone():
     np.testing.assert_allclose(ways[3].rows[0], -raw[2], rtol=1e-6)
     single = PriorProducts.of(AT[:1], raw=raw[:1], preconditioned=divided[:1])
     assert [way.points.tolist() for way in single.ways()] == [[0]]
+
+
+def test_all_examples_in_order_are_taken_without_a_copy():
+    _, _, made = products()
+    assert made.taken(np.arange(TRAINED), np.arange(TESTED)) is made
+    assert made.taken(np.arange(TRAINED - 1), np.arange(TESTED)) is not made
+    assert made.taken(np.arange(TRAINED)[::-1], np.arange(TESTED)) is not made
+
+
+def test_a_lone_pair_is_found_some_rows_at_a_time(monkeypatch):
+    monkeypatch.setattr(blocked_rows, "BLOCK_BYTES", 64)
+    rows = np.random.default_rng(0).normal(size=(1, 30, TESTED)).astype(np.float32)
+    assert lone_pair((Vectors(AT[:1], rows),), np.ones(1)) is None
+    rows[0, 17, 2] = -90.0
+    train, test, times = lone_pair((Vectors(AT[:1], rows),), np.ones(1))
+    assert (train, test) == (17, 2)
+    assert times == pytest.approx(90.0 / np.median(np.abs(rows)))
 
 
 def test_examples_are_taken_by_their_places_and_strangers_are_unknown():

@@ -4,7 +4,8 @@ import torch
 
 from gptfl.estimators.gptfluence.initialisation import average_recurrence, start
 from gptfl.estimators.gptfluence.projection import Form
-from gptfl.estimators.gptfluence.training import TeacherRows, VectorSides, teacher_rows
+from gptfl.estimators.gptfluence.sides import VectorSides
+from gptfl.estimators.gptfluence.training import TeacherRows, teacher_rows
 from gptfl.estimators.gptfluence.trajectory import Trajectory
 from gptfl.estimators.gptfluence.update_rule import UpdateRule
 

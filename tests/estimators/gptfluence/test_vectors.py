@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from gptfl.core import Features, FeatureSet
+from gptfl.core import Features, FeatureSet, blocked_rows
 from gptfl.errors import DataError
 from gptfl.estimators.gptfluence.vectors import Standard, chosen_set, standards
+from tests.estimators.exposure_gp.worlds import Held
 
 RANDOM = np.random.default_rng(0)
 ONE = FeatureSet(RANDOM.normal(3.0, 2.0, size=(6, 4)), RANDOM.normal(size=(3, 4)))
@@ -79,3 +80,12 @@ def test_gradients_have_a_standard_on_each_side_and_all_else_that_of_the_pool() 
     train, test = standards(FeatureSet(1e3 * ONE.train, ONE.test, "gradient"))
     assert train.scale > 100 * test.scale
     np.testing.assert_allclose(test.mean, ONE.test.mean(axis=0))
+
+
+def test_the_standard_of_a_pool_that_is_not_in_memory_is_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(blocked_rows, "BLOCK_BYTES", 64)
+    vectors = RANDOM.normal(1000.0, 0.5, size=(23, 4))
+    one, other = Standard.of_pool(vectors), Standard.of_pool(Held(vectors))
+    np.testing.assert_allclose(one.mean, other.mean, rtol=1e-12)
+    assert other.scale == pytest.approx(one.scale, rel=1e-9)
+    assert Standard.of_pool(Held(np.ones((9, 4)))).scale == 1.0

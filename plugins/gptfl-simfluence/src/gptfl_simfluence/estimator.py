@@ -22,6 +22,7 @@ from gptfl.plugins import (
 from gptfl_simfluence.descent import Descent
 from gptfl_simfluence.recurrence import Intervals, intervals_of, roll_out, usual_batch, usual_interval
 from gptfl_simfluence.ridge import Regression, free_running_errors
+from gptfl_simfluence.size import memory_needed, told_size
 
 RIDGE, GRADIENT = "ridge", "gradient"
 STRENGTHS = (0.001, 0.01, 0.1, 1.0, 10.0, 100.0, 1000.0)
@@ -85,6 +86,7 @@ class Simfluence:
         """Find alpha and beta in the way chosen. Raises ``DataError`` if no run has two recorded steps."""
         self.batch_ = usual_batch(data.fit_runs) if data.fit_runs else None
         self.relative_ = relative_weights(data.pool)
+        size = self._size(data)
         runs = [intervals_of(data, run, self.batch_) for run in data.fit_runs]
         if not sum(len(run.counts) for run in runs):
             raise DataError(f"{self.name} has no recorded run to learn from", "record runs with at least two steps")
@@ -94,9 +96,20 @@ class Simfluence:
             self._descend(data, runs, validation)
         else:
             self._solve(data, runs, validation)
+        self.notes_ += size
         self.exposures_ = sum(run.counts.sum(axis=0) for run in runs)
         self.interval_ = usual_interval(data.fit_runs)
         return self
+
+    def _size(self, data: FitData) -> tuple[str, ...]:
+        """How much memory a fit takes, where that is much. Raises ``ResourceError`` where more is needed than is free."""
+        unknowns, gradient = 2 if self.form == "linear" else 1, self.how == GRADIENT
+        groups = 1 if data.validation_runs or self.strength else min(FOLDS, len(data.fit_runs))
+        strengths = self._candidates(comparable=bool(data.validation_runs) or groups > 1)
+        needed = memory_needed(data, len(strengths), groups, unknowns, gradient)
+        other = "" if gradient else f"give {self.name} fit={GRADIENT}, which solves no equations, "
+        remedy = f"{other or 'ask of fewer examples '}or take an estimator that reads vectors, such as exposure-gp"
+        return told_size(self.name, data, needed, remedy)
 
     def _descend(self, data: FitData, runs: list[Intervals], validation: list[Intervals]) -> None:
         """By gradients; torch is imported only here."""

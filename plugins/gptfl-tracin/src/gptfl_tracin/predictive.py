@@ -61,7 +61,7 @@ class FromReference:
             )
         products = gradients.preconditioned if self.preconditioned else gradients.raw
         itself = gradients.self_preconditioned if self.preconditioned else gradients.self_raw
-        usable = np.flatnonzero(np.isfinite(products).all(axis=(1, 2)) & np.isfinite(itself).all(axis=1))
+        usable = np.flatnonzero([np.isfinite(one).all() for one in products] & np.isfinite(itself).all(axis=1))
         if len(usable) == 0:
             which = "preconditioned gradient products" if self.preconditioned else "gradient products"
             raise DataError(
@@ -72,9 +72,7 @@ class FromReference:
         steps = gradients.steps[used].astype(np.int64)
         length = len(gradients.learning_rates)
         rates = mean_rates(steps, gradients.learning_rates)
-        self.points_ = Points(
-            steps, length, products[used].copy(), itself[used].copy(), rates, relative_weights(data.pool)
-        )
+        self.points_ = Points(steps, length, products[used], itself[used], rates, relative_weights(data.pool))
         self.scale_ = 1.0
         self.notes_ = dominance_notes(self.name, self.points_) if self.preconditioned else ()
         if self.calibrate:
