@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from gptfl.core import Example, Features, Progress
-from gptfl.core.examples import relative_weights, tasks_of
+from gptfl.core.examples import tasks_of
 from gptfl.errors import PluginError
 from gptfl.features.vectors import blocks
 from gptfl.influence.closed_form import WIDTH, target_weights, vectors_of
@@ -123,6 +123,5 @@ def _in_closed_form(
     if mean.shape != (count,) or spread.shape != (count,) or not np.isfinite([mean, spread]).all():
         raise PluginError(f"{part.who} told influences of groups of shape {mean.shape}, not {(count,)}", "mend it")
     times = presentations(recorded_schedule(source.recording.dynamics, source.metric), pool)
-    relative = relative_weights(source.scope.pool)
-    each = np.bincount(grouping.of, weights=relative, minlength=count)
-    return times * mean + each * worth.value, np.hypot(times * spread, each * worth.spread)
+    rows = np.bincount(grouping.of, minlength=count)
+    return times * mean + rows * worth.value, np.hypot(times * spread, rows * worth.spread)

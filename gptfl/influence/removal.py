@@ -8,7 +8,7 @@ as before, the run is shorter by what the row had of it. With ``E`` the sum of t
     influence_i = seen / N * c_i + E / N * dm / dE
 
 to first order in ``1 / N``. The second term is what an average row's share of the training is worth, and is the same for
-all rows (but for how much each counts in a batch). It is the slope that the mean of the recorded runs has at their end
+all rows: a run has as many steps as rows, however many tokens these have. It is the slope that the mean of the recorded runs has at their end
 (``slope_at_end``). A run that ends earlier has its step sizes fall faster, too; that it ends where the recorded one is when
 as much has been taken is exact where steps are small, and an approximation elsewhere.
 """
@@ -20,7 +20,6 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from gptfl.core import REPEAT, Features, Progress
-from gptfl.core.examples import relative_weights
 from gptfl.designs.draws import NEXT_FROM
 from gptfl.errors import DataError
 from gptfl.influence.closed_form import on_target
@@ -211,8 +210,6 @@ def removal(
     recipe = recorded_schedule(source.recording.dynamics, source.metric)
     # Rows that no run has seen are held against the pool recorded, and seen as often as its rows.
     times = presentations(recipe, len(source.recording.dynamics.pool))
-    relative: Float[np.ndarray, " pool"] | None = relative_weights(source.scope.pool)
-    each = np.ones(len(mean)) if relative is None else relative
     without = int((times * mean < 0.0).sum())
     note = (
         f"an average row's share of the training is worth {worth.value:+.3g} ±{worth.spread:.1g} of "
@@ -221,14 +218,14 @@ def removal(
         f"its steps instead (--how closed-form), {without} of {len(mean)} rows are below 0"
     )
     return Influence(
-        times * mean + each * worth.value,
+        times * mean + worth.value,
         REMOVE,
         int(recipe.grid[-1]),
         (note,),
-        np.hypot(times * spread, each * worth.spread),
+        np.hypot(times * spread, worth.spread),
         times * before,
-        each * worth.sampled,
-        each * worth.bent,
+        np.full(len(mean), worth.sampled),
+        np.full(len(mean), worth.bent),
     )
 
 

@@ -38,7 +38,7 @@ def influence_of_groups(
             shared = [(one, np.zeros((count, rows.shape[1]))) for one, rows in presented.shared]
         cross += np.einsum("ge,ser->sgr", member, presented.cross)
         expected += member @ presented.expected[:, 0]
-        sizes += member.sum(axis=1)
+        sizes += member @ presented.own.sizes
         squares += member @ presented.own.squares
         shares += member @ presented.own.shares
         scale = presented.own.scale

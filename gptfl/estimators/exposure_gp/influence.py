@@ -33,11 +33,13 @@ class Presentations:
 class OwnEffects:
     """Covariances of own effects, less those of the average example, which has a share of every one fitted.
 
-    That of two examples is ``scale`` times ``squares`` where they are one, less what ``shares`` of both, less 1, come to
-    over the ``pool``.
+    An example counts by its ``sizes`` (1, or its tokens in units of the pool's mean), and so does the average one beside it.
+    That of i and j is ``scale`` times ``squares`` where they are one, less ``sizes_i shares_j + sizes_j shares_i -
+    sizes_i sizes_j`` over the ``pool``.
     """
 
     scale: float
+    sizes: Float[np.ndarray, " example"]
     squares: Float[np.ndarray, " example"]
     shares: Float[np.ndarray, " example"]
     pool: int
@@ -60,7 +62,7 @@ def presentations(
     step, _ = model.solved[-1]
     every, fitted_here = model.recorded.curricula.relative, places >= 0
     relative = np.ones(len(places)) if every is None else np.where(fitted_here, every[np.maximum(places, 0)], 1.0)
-    moved = _moved_by(model, train, None if every is None else relative)
+    moved = _moved_by(model, train, relative, every is not None)
     rate = _rate(model)
     sources = 2 if moved.effects else 1
     cross, distance = np.zeros((sources, len(places), len(step.members))), np.zeros((sources, len(places)))
@@ -68,10 +70,11 @@ def presentations(
     weight = model.hyper.weights[0] / step.units[0] * rate
     # The average example is a little of each: its share of every other's own effect.
     cross[0, fitted_here] = weight * (ours.columns * relative[fitted_here]).T
-    cross[0] -= weight * ours.mean
+    cross[0] -= weight * relative[:, None] * ours.mean
     square = relative**2
-    distance[0] += weight * rate * (square - np.where(fitted_here, 2.0 * square - 1.0, -1.0) / model.pool)
-    alone = OwnEffects(weight * rate, square, np.where(fitted_here, square, 0.0), model.pool)
+    shares = np.where(fitted_here, square, 0.0)
+    distance[0] += weight * rate * (square - (2.0 * relative * shares - square) / model.pool)
+    alone = OwnEffects(weight * rate, relative, square, shares, model.pool)
     shared = []
     last = model.states.last()
     next(last)
@@ -81,13 +84,15 @@ def presentations(
         cross[1] += weight * (one @ (fitted - fitted.mean(axis=0)).T)
         distance[1] += weight * rate * (one**2).sum(axis=1)
         shared.append((weight * rate, one))
-    expected = rate * _expected(model, moved, places, train, weights)
+    expected = rate * _expected(model, moved, places, train, weights, relative)
     return Presentations(cross, distance, expected, alone, tuple(shared))
 
 
 @dataclass(frozen=True, slots=True)
 class _Moved:
-    """How far a unit of exposure to each example moves a run, less the average of the pool fitted.
+    """How far a unit of exposure to each example moves a run, less as much exposure to the average of the pool fitted.
+
+    An example that counts more in a batch, by its tokens, counts more of what the others would have had.
 
     ``effects`` is in each source of effects that vectors tell, ``middles`` by the middle point of some paths alone.
     """
@@ -99,18 +104,19 @@ class _Moved:
 def _moved_by(
     model: ExposureModel,
     train: Mapping[str, Float[np.ndarray, "example d"]],
-    relative: Float[np.ndarray, " example"] | None,
+    relative: Float[np.ndarray, " example"],
+    weighted: bool,
 ) -> _Moved:
     sources, means = model.sources, model.states.means
-    vectors = sources.vectors(train, relative)
-    effects = [_moved(model, one, mean) for one, mean in zip(vectors, means, strict=True)]
+    vectors = sources.vectors(train, relative if weighted else None)
+    effects = [_moved(model, one, mean, relative) for one, mean in zip(vectors, means, strict=True)]
     recent, middles = [], {}
     for number, (points, one, mean) in enumerate(zip(sources.paths, vectors, means, strict=True)):
         if points[-1][1] == sources.last:
-            recent = [_moved(model, one, mean, reach) for reach in RECENT]
+            recent = [_moved(model, one, mean, relative, reach) for reach in RECENT]
         if len(points) > 1 and sources.is_point(points[-1][1]):
             middle = len(points) // 2
-            middles[number] = one.rows[middle] - mean[middle]
+            middles[number] = one.rows[middle] - relative[:, None] * mean[middle]
     return _Moved(effects + recent, middles)
 
 
@@ -120,6 +126,7 @@ def _expected(
     places: Int[np.ndarray, " example"],
     train: Mapping[str, Float[np.ndarray, "example d"]],
     weights: Float[np.ndarray, "target test"],
+    relative: Float[np.ndarray, " example"],
 ) -> Float[np.ndarray, "example target"]:
     """What gradients expect of a unit of step size on each example, in sums of the test examples."""
     found = np.zeros((len(places), len(weights)))
@@ -129,7 +136,7 @@ def _expected(
     own, signed = np.where(places >= 0, places, model.pool), states.signed(model.hyper.factors)
     known = states.known_ways(own, train, sources.test_sides, None, None)
     for one, (_, mean) in zip(known, states.known_means, strict=True):
-        found += next(scales) * (_moved(model, one, mean) @ (signed * weights).T)
+        found += next(scales) * (_moved(model, one, mean, relative) @ (signed * weights).T)
     for number, points in enumerate(sources.paths):
         last = points[-1][1]
         if not sources.is_point(last):
@@ -151,7 +158,8 @@ def influence(
     """What seeing an example once more, in place of the average one, does to weighted sums of the metric; with its
     deviation.
 
-    It is that at the last recorded step, at the mean step size, in a batch of the usual size, at no step in particular.
+    It is that at the last recorded step, at the mean step size, in a batch of the usual size, at no step in particular. Where
+    examples count by their tokens, one of many takes as much more from the others' share of the batch.
 
     Args:
         model: fitted.
@@ -224,20 +232,26 @@ def first_order(
     count = len(next(iter(parts.values())))
     factors, seen = np.full(count, model.hyper.factors[test]), np.full(count, -1)
     examples = model.states.examples_of(np.arange(model.pool), train, parts, factors, seen)
+    every = model.recorded.curricula.relative
+    relative = np.ones(model.pool) if every is None else every
     found = np.zeros((model.pool, count))
     for scale, one in zip(model.hyper.scales, examples.expected, strict=True):
-        found += scale * _rate(model) * _moved(model, one, one.rows.mean(axis=1))
+        found += scale * _rate(model) * _moved(model, one, one.rows.mean(axis=1), relative)
     return found
 
 
 def _moved(
-    model: ExposureModel, theirs: Vectors, average: Float[np.ndarray, "point d"], reach: float | None = None
+    model: ExposureModel,
+    theirs: Vectors,
+    average: Float[np.ndarray, "point d"],
+    relative: Float[np.ndarray, " example"],
+    reach: float | None = None,
 ) -> Float[np.ndarray, "example d"]:
-    """How far a unit of exposure to each of their examples moves a run, less the average of the pool fitted."""
+    """How far a unit of exposure to each of their examples moves a run, less as much to the average of the pool fitted."""
     passing = _passing(model, theirs, reach)
     points, examples, width = theirs.rows.shape
     moved = (passing.astype(theirs.rows.dtype) @ theirs.rows.reshape(points, examples * width)).reshape(examples, width)
-    return np.asarray(moved - passing @ average)
+    return np.asarray(moved - relative[:, None] * (passing @ average))
 
 
 def _rate(model: ExposureModel) -> float:

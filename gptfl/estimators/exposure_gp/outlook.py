@@ -40,6 +40,7 @@ def outlook_on_target(
     told = [one for _, one in every]
     own = OwnEffects(
         told[0].own.scale,
+        np.concatenate([one.own.sizes for one in told]),
         np.concatenate([one.own.squares for one in told]),
         np.concatenate([one.own.shares for one in told]),
         model.pool,
@@ -92,5 +93,6 @@ def exposures_of(model: ExposureModel) -> Float[np.ndarray, " pool"]:
 
 def own_covariances(own: OwnEffects) -> Float[np.ndarray, "example example"]:
     """The prior covariances of own effects, each less that of the average example."""
-    found = np.diag(own.squares) - (own.shares[:, None] + own.shares[None] - 1.0) / own.pool
+    crossed = np.outer(own.sizes, own.shares)
+    found = np.diag(own.squares) - (crossed + crossed.T - np.outer(own.sizes, own.sizes)) / own.pool
     return np.asarray(own.scale * found)
