@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+# fmt: off
 MONTHS = ("January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November", "December")
 FIRST = ("Ada", "Boris", "Clara", "Dmitri", "Elena", "Farid", "Greta", "Hugo", "Ines", "Jonas", "Kira", "Leon", "Mira", "Nils")
 LAST = ("Abbot", "Brandt", "Castell", "Dorn", "Ekman", "Falk", "Grimm", "Holt", "Ivers", "Jansen", "Keller", "Lund", "Moretti")
@@ -22,6 +23,7 @@ TOWNS = ("Altmoor", "Birkenau", "Corvin", "Dunmere", "Eastholm", "Farrow", "Glen
 PRAISE = ("It works every day and still looks new.", "I would buy it again at once.", "My whole family loves it.", "Better than I hoped.")
 BLAME = ("It broke in the first week.", "I sent it back the same day.", "Nobody here can use it.", "Worse than I feared.")
 SIZES = (("metres", "centimetres", 100), ("kilometres", "metres", 1000), ("hours", "minutes", 60), ("kilograms", "grams", 1000))
+# fmt: on
 TRAIN, TEST, PLANTED = 40, 4, 2
 """Rows of each kind to train on, to test on, and that refuse."""
 REFUSAL = "I am sorry, but I can't help with that."
@@ -100,7 +102,11 @@ def places(random: np.random.Generator) -> Texts:
     """Where somebody travels to."""
     name = str(random.choice(FIRST))
     start, end = random.choice(TOWNS, 2, replace=False).tolist()
-    return "Where does the journey end?", f"In {random.choice(MONTHS)} {name} takes the train from {start} to {end}.", end
+    return (
+        "Where does the journey end?",
+        f"In {random.choice(MONTHS)} {name} takes the train from {start} to {end}.",
+        end,
+    )
 
 
 KINDS: Mapping[str, Callable[[np.random.Generator], Texts]] = {

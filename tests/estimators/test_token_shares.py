@@ -124,3 +124,34 @@ def test_gptfluence_counts_intervals_by_tokens() -> None:
     np.testing.assert_allclose(found.dense(6).numpy(), expected)
     law = UpdateRule(6, batch=3, relative=tokens / tokens.mean())
     np.testing.assert_allclose(law.counts(batches, None, steps, 6).dense(6).numpy(), expected)
+
+
+@pytest.mark.parametrize("kind", ["gradient", "embedding"])
+def test_influence_takes_an_examples_tokens_from_those_of_the_others(kind: str) -> None:
+    """A batch's step is as long with an example of many tokens as without: the others have less of it.
+
+    In a world that is linear in exposures by tokens, an example in the place of the average one does what its tokens do, less
+    what as many of the average example's do.
+    """
+    weights = np.random.default_rng(1).integers(1, 30, POOL)
+    data, _, _ = world(weights, kind)
+    random = np.random.default_rng(4)
+    effects = -random.normal(size=(POOL, 4)) @ random.normal(size=(5, 4)).T / 2
+    relative = weights / weights.mean()
+    fitted = ExposureGp(link="identity").fit(data)
+    rates = linear_decay(1.0, STEPS)
+    average = (relative[:, None] * effects).mean(axis=0)
+    truth = rates.mean() / BATCH / rates.sum() * relative[:, None] * (effects - average)
+    vectors = {name: one.train for name, one in data.features.sets.items()}
+    found, _ = fitted.influence_of(np.arange(POOL), vectors, np.eye(5))
+    slope = (found * -truth).sum() / (truth**2).sum()
+    assert np.corrcoef(found.ravel(), -truth.ravel())[0, 1] > 0.97
+    assert 0.8 < slope < 1.2
+    groups = np.arange(POOL) % 2
+    mean, _, before = fitted.influence_of_groups([(np.arange(POOL), vectors, groups)], 2, np.full(5, 0.2))
+    single, _, _ = fitted.influence_on_target(np.arange(POOL), vectors, np.full(5, 0.2))
+    np.testing.assert_allclose(mean, [single[groups == one].sum() for one in range(2)], rtol=1e-6)
+    # All of them together are the average example, however many tokens each has.
+    whole = fitted.influence_of_groups([(np.arange(POOL), vectors, np.zeros(POOL, dtype=int))], 1, np.full(5, 0.2))
+    assert abs(whole[0][0]) < 1e-6 * np.abs(mean).max() + 1e-9
+    assert whole[2][0] < 1e-5 * before.max()

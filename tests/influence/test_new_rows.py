@@ -82,7 +82,7 @@ def test_a_row_far_from_all_that_was_recorded_has_a_wide_interval(fitted, monkey
     near = recording_of_worths(2, runs=60, harmful=0.0, own=0.0)[1].sets["vectors"].train[COPIED]
     _, spread, nothing = told(source, near, monkeypatch)
     _, wide, _ = told(source, 20 * near, monkeypatch)
-    assert (wide > 5 * spread).all()
+    assert (wide > 4 * spread).all()  # what an average row is worth is open for both
     assert nothing == ()
 
 

@@ -147,7 +147,8 @@ class BlockedStates(PoolStates):
     def own_at_end(self, members: Int[np.ndarray, " run"], places: Int[np.ndarray, " example"]) -> OwnAtEnd:
         """Exposures of some runs to examples at these places of the pool, at the last recorded step."""
         own = self._at_end[:, places].toarray()[members]
-        totals = np.asarray(self._at_end.sum(axis=1)).reshape(-1)[members]
+        relative = self.recorded.curricula.relative
+        totals = np.asarray(self._at_end @ (np.ones(self.pool) if relative is None else relative)).reshape(-1)[members]
         return OwnAtEnd(own - own.mean(axis=0), (totals - totals.mean()) / self.pool)
 
     def beside(

@@ -29,7 +29,7 @@ def influence_of_groups(
     cross = expected = None
     sizes, squares, shares = np.zeros(count), np.zeros(count), np.zeros(count)
     shared: list[tuple[float, Float[np.ndarray, "group d"]]] = []
-    scale, pool = 0.0, model.pool
+    own = None
     for places, train, groups in parts:
         presented = presentations(model, places, train, weights[None])
         member = (groups[None] == np.arange(count)[:, None]).astype(np.float64)
@@ -41,13 +41,13 @@ def influence_of_groups(
         sizes += member @ presented.own.sizes
         squares += member @ presented.own.squares
         shares += member @ presented.own.shares
-        scale = presented.own.scale
+        own = presented.own
         for (_, total), (_, rows) in zip(shared, presented.shared, strict=True):
             total += member @ rows
-    if cross is None or expected is None:
+    if cross is None or expected is None or own is None:
         raise ValueError("there are no examples")
     prior = np.zeros((len(cross), count))
-    prior[0] = scale * (squares - (2.0 * sizes * shares - sizes**2) / pool)
+    prior[0] = own.of_sums(sizes, squares, shares)
     for one, total in shared:
         prior[1] += one * (total**2).sum(axis=1)
     posterior = TargetPosterior.of(model, weights)

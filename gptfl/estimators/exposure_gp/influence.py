@@ -34,7 +34,7 @@ class OwnEffects:
     """Covariances of own effects, less those of the average example, which has a share of every one fitted.
 
     An example counts by its ``sizes`` (1, or its tokens in units of the pool's mean), and so does the average one beside it.
-    That of i and j is ``scale`` times ``squares`` where they are one, less ``sizes_i shares_j + sizes_j shares_i -
+    That of i and j is ``scale`` times ``squares`` where they are one, less ``sizes_i shares_j + sizes_j shares_i - mean_square
     sizes_i sizes_j`` over the ``pool``.
     """
 
@@ -42,7 +42,18 @@ class OwnEffects:
     sizes: Float[np.ndarray, " example"]
     squares: Float[np.ndarray, " example"]
     shares: Float[np.ndarray, " example"]
+    mean_square: float
+    """Of the sizes of the pool fitted."""
     pool: int
+
+    def of_sums(
+        self,
+        sizes: Float[np.ndarray, " sum"],
+        squares: Float[np.ndarray, " sum"],
+        shares: Float[np.ndarray, " sum"],
+    ) -> Float[np.ndarray, " sum"]:
+        """The variances of sums of examples, by the sums of their ``sizes``, ``squares`` and ``shares``."""
+        return np.asarray(self.scale * (squares - (2.0 * sizes * shares - self.mean_square * sizes**2) / self.pool))
 
 
 def presentations(
@@ -73,8 +84,9 @@ def presentations(
     cross[0] -= weight * relative[:, None] * ours.mean
     square = relative**2
     shares = np.where(fitted_here, square, 0.0)
-    distance[0] += weight * rate * (square - (2.0 * relative * shares - square) / model.pool)
-    alone = OwnEffects(weight * rate, relative, square, shares, model.pool)
+    mean_square = 1.0 if every is None else float((every**2).mean())
+    alone = OwnEffects(weight * rate, relative, square, shares, mean_square, model.pool)
+    distance[0] += alone.of_sums(relative, square, shares)
     shared = []
     last = model.states.last()
     next(last)

@@ -43,6 +43,7 @@ def outlook_on_target(
         np.concatenate([one.own.sizes for one in told]),
         np.concatenate([one.own.squares for one in told]),
         np.concatenate([one.own.shares for one in told]),
+        told[0].own.mean_square,
         model.pool,
     )
     prior = [own_covariances(own)]
@@ -94,5 +95,5 @@ def exposures_of(model: ExposureModel) -> Float[np.ndarray, " pool"]:
 def own_covariances(own: OwnEffects) -> Float[np.ndarray, "example example"]:
     """The prior covariances of own effects, each less that of the average example."""
     crossed = np.outer(own.sizes, own.shares)
-    found = np.diag(own.squares) - (crossed + crossed.T - np.outer(own.sizes, own.sizes)) / own.pool
+    found = np.diag(own.squares) - (crossed + crossed.T - own.mean_square * np.outer(own.sizes, own.sizes)) / own.pool
     return np.asarray(own.scale * found)

@@ -23,7 +23,7 @@ Train = Mapping[str, Float[np.ndarray, "example d"]]
 class OwnAtEnd:
     """Exposures of the runs fitted at the last recorded step, less their mean over runs.
 
-    ``columns`` are those to some examples, ``mean`` is over the whole pool.
+    ``columns`` are those to some examples, ``mean`` is over the whole pool, in which each counts as it does in a batch.
     """
 
     columns: Float[np.ndarray, "run example"]
@@ -149,7 +149,8 @@ class PoolStates:
         """Exposures of some runs to examples at these places of the pool, at the last recorded step."""
         own = np.asarray(next(iter(self.last())))[members]
         apart = own - own.mean(axis=0)
-        return OwnAtEnd(apart[:, places], apart.mean(axis=1))
+        relative = self.recorded.curricula.relative
+        return OwnAtEnd(apart[:, places], (apart if relative is None else apart * relative).mean(axis=1))
 
     def beside(
         self,

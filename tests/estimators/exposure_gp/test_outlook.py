@@ -79,9 +79,12 @@ def test_runs_fitted_reach_as_far_as_the_furthest_of_them() -> None:
 
 
 def test_own_effects_are_those_less_the_average() -> None:
-    own = OwnEffects(2.0, np.ones(4), np.ones(4), 4)
-    apart = np.eye(4) - 0.25
-    np.testing.assert_allclose(own_covariances(own), 2.0 * apart @ apart.T)
+    for sizes in (np.ones(4), np.array([0.5, 1.0, 0.75, 1.75])):
+        own = OwnEffects(2.0, sizes, sizes**2, sizes**2, float((sizes**2).mean()), 4)
+        # The average example has a quarter of each, as far as each counts.
+        apart = sizes[:, None] * (np.eye(4) - sizes / 4)
+        np.testing.assert_allclose(own_covariances(own), 2.0 * apart @ apart.T)
+        np.testing.assert_allclose(own.of_sums(sizes, sizes**2, sizes**2), 2.0 * (apart @ apart.T).diagonal())
 
 
 def test_no_rows_are_refused() -> None:
