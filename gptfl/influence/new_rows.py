@@ -137,12 +137,13 @@ def _ranking(source: FittedSimulator, label: str, influence: Influence, request:
 
 def _far(label: str, influence: Influence) -> tuple[str, ...]:
     """A line where the recorded runs leave nearly all open of what some rows do."""
-    spread, before, common = influence.spread, influence.before, influence.common
+    spread, before, common, lasting = influence.spread, influence.before, influence.common, influence.lasting
     assert spread is not None  # they come together
     assert before is not None
     assert common is not None
+    assert lasting is not None
     known = np.isfinite(before) & (before > 0.0)
-    left = np.maximum(spread**2 - common**2, 0.0)[known] / before[known] ** 2
+    left = np.maximum(spread**2 - common**2 - lasting**2, 0.0)[known] / before[known] ** 2
     far = int((left > NOVEL).sum())
     if not far:
         return ()

@@ -89,7 +89,7 @@ def test_a_row_far_from_all_that_was_recorded_has_a_wide_interval(fitted, monkey
 def test_what_the_runs_leave_open_is_said(fitted) -> None:
     source, _ = fitted
     found = removal(source, influence_target("mean", source.recording.dynamics), None, silent)
-    open_ = replace(found, spread=np.hypot(found.before, found.common))
+    open_ = replace(found, spread=np.sqrt(found.before**2 + found.common**2 + found.lasting**2))
     (line,) = new_rows._far("exposure-gp", open_)
     assert line.startswith("exposure-gp knows next to nothing of 60 of 60 new rows, which are unlike those recorded")
     assert new_rows._far("exposure-gp", replace(found, before=np.full(60, np.inf))) == ()
