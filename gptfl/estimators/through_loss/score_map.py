@@ -15,8 +15,11 @@ from typing import Any, Self
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-PRIOR_RUNS = 1.0
-"""A cell, a step and a test example, counts so many runs more, half of them at either end of the range: no level is infinite."""
+PRIOR_RUNS = 0.1
+"""A cell, a step and a test example, counts so many runs more, half of them at either end of the range: no level is infinite.
+
+With a whole run, levels of a WebNLG recording's ROUGE-L (12 runs fitted) were off by so much that the average run was 4 % worse.
+"""
 SLOPE_PENALTY = 0.01
 """Of the common slope's square, in units of the departures' size; it matters where all that was recorded lies at the ends."""
 OWN_PENALTIES = (0.3, 3.0, 30.0, float("inf"))

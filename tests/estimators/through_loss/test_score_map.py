@@ -52,11 +52,13 @@ def test_expectations_of_runs_left_out_do_not_hang_on_what_these_scored():
     np.testing.assert_array_equal(first[0][1], first[1][1])
 
 
-def test_without_any_departure_the_levels_are_the_means_with_a_run_in_the_middle():
+def test_without_any_departure_the_levels_are_the_means_with_a_part_of_a_run_in_the_middle():
     shares = np.array([[[0.0, 1.0]], [[1.0, 1.0]], [[1.0, np.nan]]])
     found, expected = fit_map(Departures.of(np.zeros((3, 1, 2)), shares), np.arange(3))
-    np.testing.assert_allclose(found.expected(np.zeros((1, 1, 2)))[0, 0], [2.5 / 4.0, 2.5 / 3.0])
-    np.testing.assert_allclose(expected[0, 0, 0], 2.5 / 3.0)
+    more = score_map.PRIOR_RUNS
+    middles = [(2 + more / 2) / (3 + more), (2 + more / 2) / (2 + more)]
+    np.testing.assert_allclose(found.expected(np.zeros((1, 1, 2)))[0, 0], middles)
+    np.testing.assert_allclose(expected[0, 0, 0], (2 + more / 2) / (2 + more))
     np.testing.assert_array_equal(found.slopes, 0.0)
 
 
