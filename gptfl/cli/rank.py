@@ -60,7 +60,7 @@ def next_of(result: "RankResult", reverse: bool) -> str:
     rows = all(ranking.groups is None for ranking in result.rankings)
     if rows and (reverse or result.signs is not None):
         tried = "simulate" if result.imported else "verify"
-        return f"gptfl {tried} --drop IDS (ids, one a line, or what --output wrote), then gptfl apply --drop IDS"
+        return f"gptfl {tried} --drop IDS (ids, one a line, or what --top N --output FILE.csv writes), then gptfl apply --drop IDS"
     return "gptfl select --size N"
 
 

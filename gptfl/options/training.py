@@ -44,7 +44,7 @@ class TrainingOptions:
         None,
         "Of what --epochs are passes: of the pool (a run has as many steps as a training on all of it) or its subset.",
         metavar="pool|subset",
-        shown="pool for data of your own, else subset",
+        shown="pool where --epochs or a recipe says how many on data of your own, else subset",
         complete=("pool", "subset"),
     )
     steps: int | None = option(None, "Optimiser steps, instead of --epochs.", shown=False, bound=at_least(1))

@@ -119,10 +119,12 @@ def _shown(recorded: float, scale: NumberScale) -> str:
 
 
 def direction(result: Simulation) -> str:
-    """Whether the mean change is for the better."""
+    """Whether the mean change is for the better, and whether its interval leaves that open."""
     if result.mean_change == 0 or math.isnan(result.mean_change):
         return "no change"
-    return "better" if (result.mean_change > 0) == result.metric.higher_is_better else "worse"
+    said = "better" if (result.mean_change > 0) == result.metric.higher_is_better else "worse"
+    low, high = result.change_intervals.get(LEVEL, (math.nan, math.nan))
+    return f"{said}, or no change: the interval holds 0" if low <= 0.0 <= high else said
 
 
 def to_dict(result: Simulation) -> dict[str, Any]:

@@ -71,3 +71,58 @@ def test_options_that_make_no_sense(
 ) -> None:
     refuses(gptfl("collect", "--model", "tiny", *writing, *SMALL, *options), 2, *pieces)
     assert not list(tmp_path.glob("*.h5"))
+
+
+def test_text_is_predicted_by_way_of_the_loss(
+    gptfl: Command, neox: Path, writing: tuple[str, ...], tmp_path: Path
+) -> None:
+    size = ("--runs", "8", "--pool", "6", "--test", "3", "--subset-size", "3", "--batch-size", "2", "--steps", "6")
+    metrics = (
+        "--metric",
+        "loss",
+        "--metric",
+        "rougeL",
+        "--record-every",
+        "3",
+        "--generate-every",
+        "3",
+        "--generate-tokens",
+        "4",
+    )
+    record = (
+        "collect",
+        "--design",
+        "contrast",
+        "--sketches",
+        "--model",
+        str(neox),
+        *writing,
+        *size,
+        *metrics,
+        "--lr",
+        "1e-2",
+    )
+    assert gptfl(*record).code == 0
+    work = ("--workspace", str(tmp_path))
+    assert gptfl("featurize", *work).code == 0
+    fitted = gptfl("fit", "--metric", "rougeL", *work)
+    assert fitted.code == 0
+    assert "fits through-loss, since rougeL is of generated text and the loss was recorded beside it" in fitted.err
+    ranked = gptfl("rank", "--metric", "rougeL", "--on", "mean", "--how", "closed-form", *work)
+    assert ranked.code == 0
+    assert "by through-loss (--how closed-form, rougeL at step 6)" in " ".join(ranked.out.split())
+    (tmp_path / "ids.txt").write_text("\n".join(_pool(gptfl, tmp_path)[:2]) + "\n")
+    simulated = gptfl("simulate", "--metric", "rougeL", "--drop", str(tmp_path / "ids.txt"), "--no-picture", *work)
+    assert simulated.code == 0
+    assert "by through-loss, rougeL at step 6" in " ".join(simulated.out.split())
+    table = gptfl("compare", "--metric", "rougeL", "--folds", "4", "--estimator", "through-loss", "--no-picture", *work)
+    assert table.code == 0
+    assert "through-loss" in table.out
+    of_loss = gptfl("compare", "--metric", "loss", "--folds", "4", "--no-picture", "--estimator", "mean-run", *work)
+    assert "through-loss" not in of_loss.out + of_loss.err
+
+
+def _pool(gptfl: Command, workspace: Path) -> list[str]:
+    (recording,) = workspace.glob("*.dynamics.h5")
+    rows = gptfl("inspect", str(recording), "--examples").out.splitlines()
+    return [row.split("\t")[0] for row in rows if row.split("\t")[1] == "pool"]

@@ -95,6 +95,7 @@ ROADS = (
 STUDY = Road("docs/tutorial.md", ("1. Record six runs", "2. Make features and fit"), alone=True)
 NOT_HERE = {
     "docs/chat.md": "tests/cli/test_chat_road.py goes that road",
+    "docs/generated-text.md": "tests/cli/test_generating.py goes that road",
     "docs/doctor.md": "tests/cli/test_doctor.py goes that road",
     "docs/writing-plugins.md": "tests/test_docs_plugins.py runs it",
     "docs/gallery.md": "tests/test_site.py makes its live report; its pictures are other pages', and so are their commands",

@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from gptfl.core import MetricInfo
 from gptfl.report.simulation import (
     change_text,
     direction,
@@ -88,3 +89,14 @@ def test_the_picture_shows_up_to_four_and_of_probabilities_no_band(results: Simp
     assert figure_arguments(replace(found, binary=True))["intervals"] == {}
     draw_simulation(found, tmp_path / "a.png")
     assert (tmp_path / "a.png").stat().st_size > 1000
+
+
+@pytest.mark.parametrize(
+    ("bounds", "said"),
+    [((-0.2, -0.05), "better"), ((-0.2, 0.05), "better, or no change: the interval holds 0"), (None, "better")],
+)
+def test_a_change_whose_interval_holds_0_may_be_none(results: SimpleNamespace, bounds, said) -> None:
+    known = {} if bounds is None else {0.9: bounds}
+    loss = MetricInfo("loss", higher_is_better=False)
+    found = replace(results.simulation, mean_change=-0.1, metric=loss, change_intervals=known)
+    assert direction(found) == said
