@@ -22,7 +22,8 @@ def rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The current folder, with chats to train and to test on, and a model."""
     monkeypatch.chdir(tmp_path)
     plant(tmp_path)
-    monkeypatch.setattr("gptfl.api.doctor.plan_for", lambda *_: PLAN)
+    monkeypatch.setattr("gptfl.api.doctor_recording.plan_for", lambda *_: PLAN)
+    monkeypatch.setattr("gptfl.api.doctor_recording.replanned", lambda *_: replace(PLAN, measured=True))
     return tmp_path
 
 
