@@ -16,7 +16,7 @@ from gptfl.options.recording import CollectOptions
 from gptfl.recording.result import CollectResult
 from gptfl.store.recordings import write_dynamics
 from gptfl.store.workspace import Workspace
-from tests.synthetic import linear_dynamics
+from tests.synthetic import synthetic
 
 OPTIONS = make(DoctorOptions, train="train.jsonl", eval="eval.jsonl", model="tiny", record_every=4)
 BEFORE, REFERENCE = 30.0, 40.0
@@ -94,7 +94,7 @@ def test_what_is_asked_of_collect() -> None:
 def test_the_seconds_of_recorded_runs_are_their_mean(tmp_path: Path) -> None:
     path = tmp_path / "x.dynamics.h5"
     assert recorded_seconds(path) == (0, None)
-    dynamics = linear_dynamics()
+    dynamics, _ = synthetic()
     runs = [replace(run, seconds=None) for run in dynamics.runs]
     write_dynamics(path, replace(dynamics, runs=tuple(runs)))
     assert recorded_seconds(path) == (len(runs), None)

@@ -10,8 +10,6 @@ import pytest
 
 from gptfl.api.doctor import DoctorResult
 from gptfl.api.doctor_plan import DoctorPlan
-from gptfl.cli.doctor import command as show
-from gptfl.options.base import make
 from gptfl.options.doctor import DoctorOptions
 from tests.cli.conftest import Outcome
 from tests.planted import plant
@@ -95,7 +93,9 @@ def test_the_whole_road_leads_to_a_verified_patch_and_goes_on_from_there(
     assert again["patch"] == document["patch"]
 
 
-def test_each_stage_is_on_a_pipe_before_the_next_begins(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_stage_is_on_a_pipe_before_the_next_begins(
+    gptfl: Callable[..., Outcome], monkeypatch: pytest.MonkeyPatch
+) -> None:
     pipe, seen = io.BytesIO(), list[str]()
     # As Python opens a pipe: what is printed waits in a buffer.
     monkeypatch.setattr("sys.stdout", io.TextIOWrapper(io.BufferedWriter(cast(io.RawIOBase, pipe)), encoding="utf-8"))
@@ -107,7 +107,7 @@ def test_each_stage_is_on_a_pipe_before_the_next_begins(monkeypatch: pytest.Monk
         return DoctorResult("Done.", DoctorPlan(8, 2, 1.0, 1.0), Path("w"))
 
     monkeypatch.setattr("gptfl.api.doctor.doctor_with", walk)
-    show(make(DoctorOptions, train="a", eval="b", model="tiny"))
+    assert gptfl(*CALL).code == 0
     assert [text.split()[-4] for text in seen] == ["look", "plan"]
 
 
