@@ -166,6 +166,9 @@ class _Road:
             if patch:
                 paired = self._verified(simulator, plan, patch, table)
                 applied = self._applied(table, patch)
+        if not patch:
+            # The page would offer the one of an earlier call.
+            (self.space.root / WITHOUT_PATCH).unlink(missing_ok=True)
         with self.stage("report") as describe:
             files = SimulatorOptions(simulator=simulator.path, workspace=self.space.root)
             page = report_with(
