@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 
 from gptfl.api.compare import compare_with
-from gptfl.api.doctor_plan import DoctorPlan, plan_for, read_state, seconds_of, write_state
+from gptfl.api.doctor_plan import DoctorPlan, about, read_state, seconds_of, write_state
+from gptfl.api.doctor_recording import NAME, first_plan, record_in_stages
 from gptfl.api.doctor_words import score_of, shown, too_little, verdict_of
 from gptfl.api.report import report_with
 from gptfl.api.simulator import Simulator, fitted_simulator
@@ -34,7 +35,7 @@ from gptfl.options.common import InputOptions
 from gptfl.options.defaults import FEW_RUNS
 from gptfl.options.doctor import DoctorOptions
 from gptfl.options.evaluation import CompareOptions, VerifyOptions
-from gptfl.options.recording import FEWER, CollectOptions
+from gptfl.options.recording import FEWER
 from gptfl.options.report import ReportOptions
 from gptfl.options.rows import RowOptions
 from gptfl.options.signature import takes
@@ -44,7 +45,7 @@ from gptfl.report.verification import read_verification
 from gptfl.store.outputs import written_whole
 from gptfl.store.workspace import Workspace
 
-NAME = "doctor"
+WITHOUT_PATCH = "without-patch.txt"
 MOST_FOLDS = 5
 Announce = Callable[[str, str, float], None]
 
@@ -140,21 +141,22 @@ class _Road:
 
     def walk(self) -> DoctorResult:
         """All stages, or, of a dry run, the plan."""
-        options = self.options
+        options, began = self.options, time.perf_counter()
         key = self._key()
         with self.stage("look") as describe:
             notes = self._look(describe)
         with self.stage("plan") as describe:
-            plan = read_state(self.state, key) or self._plan()
+            plan = read_state(self.state, key) or first_plan(options, self.budget, self.space, self.progress)
             describe(
-                f"{plan.runs} runs of about {plan.per_run:.2g} s, then {plan.pairs} pairs of trainings to verify; about "
+                f"{plan.runs} runs of about {about(plan.per_run)} s, then {plan.pairs} pairs of trainings to verify; about "
                 f"{(plan.recording + plan.verifying) / 60:.1f} minutes of training in all"
             )
         if options.dry_run:
             return DoctorResult("Nothing was recorded (--dry-run).", plan, self.space.root, notes=notes)
         self.space.root.mkdir(parents=True, exist_ok=True)
         write_state(self.state, key, plan, {})
-        simulator, skill, lds = self._fitted(plan)
+        path, plan = self._recorded(plan, key, began)
+        simulator, skill, lds = self._fitted(plan, path)
         small = too_little(skill, lds, plan.runs)
         patch: tuple[str, ...] = ()
         paired: Mapping[str, Any] | None = None
@@ -164,6 +166,9 @@ class _Road:
             if patch:
                 paired = self._verified(simulator, plan, patch, table)
                 applied = self._applied(table, patch)
+        if not patch:
+            # The page would offer the one of an earlier call.
+            (self.space.root / WITHOUT_PATCH).unlink(missing_ok=True)
         with self.stage("report") as describe:
             files = SimulatorOptions(simulator=simulator.path, workspace=self.space.root)
             page = report_with(
@@ -208,48 +213,28 @@ class _Road:
         describe(f"{known['shape']}: {known['to train on']} to train on, {known['to test on']} to test on ({most})")
         return found.notes
 
-    def _collect(self, runs: int | None, dry: bool) -> CollectOptions:
-        options, reading = self.options, self.options.reading
-        return make(
-            CollectOptions,
-            options.training,
-            options.execution,
-            model=options.model,
-            train=options.train,
-            eval=options.eval,
-            fields=reading.fields,
-            loss_on=reading.loss_on,
-            chat_template=reading.chat_template,
-            end_token=reading.end_token,
-            pool=reading.pool,
-            test=reading.test,
-            few_runs=True,
-            runs=runs,
-            record_every=options.record_every,
-            name=NAME,
-            workspace=self.space.root,
-            dry_run=dry,
-        )
+    def _recorded(self, plan: DoctorPlan, key: str, began: float) -> tuple[Path, DoctorPlan]:
+        """Record: the recording, and the plan as it is once runs have been timed."""
 
-    def _plan(self) -> DoctorPlan:
-        """How much fits into the budget, by timed steps."""
-        from gptfl.recording.collect import record
+        def settled(now: DoctorPlan, change: str | None) -> None:
+            started = time.perf_counter()
+            # The same call again keeps to it.
+            write_state(self.state, key, now, {})
+            if change is not None and self.announce is not None:
+                self.announce("plan", change, time.perf_counter() - started)
 
-        found = record(self._collect(None, True), progress=self.progress)
-        assert found.estimate is not None
-        return plan_for(self.budget, found.estimate)
+        with self.stage("collect") as describe:
+            found, plan = record_in_stages(
+                self.options, plan, self.budget, self.space, began, settled=settled, progress=self.progress
+            )
+            describe(f"{found.runs} runs, {found.recorded_now} of them new")
+        return found.path, plan
 
     def _fitted(
-        self, plan: DoctorPlan
+        self, plan: DoctorPlan, path: Path
     ) -> tuple[Simulator, tuple[float, float, float] | None, tuple[float, float, float] | None]:
-        """Record, embed, fit, and compare over folds: the simulator, its skill and its LDS with their intervals."""
-        from gptfl.recording.collect import record
-
-        progress = self.progress
-        with self.stage("collect") as describe:
-            found = record(self._collect(plan.runs, False), progress=progress)
-            describe(f"{found.runs} runs, {found.recorded_now} of them new")
-        path, root = found.path, self.space.root
+        """Embed, fit, and compare over folds: the simulator, its skill and its LDS with their intervals."""
+        progress, root = self.progress, self.space.root
         with self.stage("featurize") as describe:
             vectors = featurize_with(make(FeaturizeOptions, dynamics=path, workspace=root), progress=progress)
             describe(vectors.path.name)
@@ -284,7 +269,16 @@ class _Road:
         if ids:
             with written_whole(table) as part:
                 part.write_text(patch_table(ranked, cleaned, places), encoding="utf-8")
+            # The page offers it by this name.
+            self._keep_ids(WITHOUT_PATCH, [one.id for one in ranked.pool if one.id not in set(ids)])
         return ids, table
+
+    def _keep_ids(self, name: str, ids: list[str]) -> Path:
+        """Write a subset into the workspace, an id on each line."""
+        path = self.space.root / name
+        with written_whole(path) as part:
+            part.write_text("".join(f"{written_id(one)}\n" for one in ids), encoding="utf-8")
+        return path
 
     def _verified(
         self, simulator: Simulator, plan: DoctorPlan, patch: tuple[str, ...], table: Path
@@ -295,14 +289,13 @@ class _Road:
         others = [one for one in ids if one not in set(patch)]
         drawn = generator(seed, Stream.RANDOM_SUBSETS).permutation(len(others))[: len(patch)]
         lost = {others[int(place)] for place in drawn}
-        control = root / f"without-{len(patch)}-random.txt"
         key = fingerprint(simulator.key, list(patch), sorted(lost), plan.pairs, seed)
         target = root / f"doctor-{key[:8]}.verified.json"
         with self.stage("verify") as describe:
             known = read_verification(target)
             if known is None:
-                with written_whole(control) as part:
-                    part.write_text("".join(f"{written_id(one)}\n" for one in ids if one not in lost), encoding="utf-8")
+                kept = [one for one in ids if one not in lost]
+                control = self._keep_ids(f"without-{len(patch)}-random.txt", kept)
                 asked = make(
                     VerifyOptions,
                     drop=table,

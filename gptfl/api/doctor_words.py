@@ -50,8 +50,10 @@ def verdict_of(metric: str, rows: int, paired: Mapping[str, Any] | None, fdr: fl
             "report lists the most suspicious ones to read."
         )
     left = "1 row" if rows == 1 else f"{rows} rows"
+    right, them = ("It may be right", "it") if rows == 1 else ("Some of them may be right", "them")
+    read = f"{right}: read {them} before dropping {them}."
     if paired is None:
-        return f"Not verified: the {left} of the patch are worth reading, and no training says more ({applied})."
+        return f"Not verified: the {left} of the patch are worth reading, and no training says more ({applied}). {read}"
     ends = paired["interval"]
     around = "" if ends is None else f" [{ends[0]:+.3g}, {ends[1]:+.3g}]"
     told = (
@@ -59,10 +61,10 @@ def verdict_of(metric: str, rows: int, paired: Mapping[str, Any] | None, fdr: fl
         f"trainings (predicted {paired['predicted_change']:+.3g})"
     )
     if paired["verdict"] == "better":
-        return f"Leave out the {left} of the patch: {told}, which is clear of noise ({applied})."
+        return f"Leave out the {left} of the patch: {told}, which is clear of noise ({applied}). {read}"
     if paired["verdict"] == "worse":
         return f"Don't leave out the {left} of the patch: {told}, which is worse and clear of noise."
-    return f"Read the {left} of the patch before leaving them out: {told}, which is not clear of noise ({applied})."
+    return f"Read the {left} of the patch before leaving them out: {told}, which is not clear of noise ({applied}). {right}."
 
 
 def score_of(row: ScoreRow, name: str) -> Score:

@@ -21,6 +21,8 @@ def command(options: DoctorOptions) -> None:
     def announce(stage: str, made: str, seconds: float) -> None:
         if not options.as_json:
             console.say(f"{stage:<10} {console.human_seconds(seconds):>12}   {made}")
+            # Whoever reads it from a pipe or a log has it while the next stage works.
+            console.flush()
 
     with console.progress_bar() as progress:
         found = doctor_with(options, progress=progress, announce=announce)

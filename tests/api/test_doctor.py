@@ -22,13 +22,16 @@ def rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The current folder, with chats to train and to test on, and a model."""
     monkeypatch.chdir(tmp_path)
     plant(tmp_path)
-    monkeypatch.setattr("gptfl.api.doctor.plan_for", lambda *_: PLAN)
+    monkeypatch.setattr("gptfl.api.doctor_recording.plan_for", lambda *_: PLAN)
+    monkeypatch.setattr("gptfl.api.doctor_recording.replanned", lambda *_: replace(PLAN, measured=True))
     return tmp_path
 
 
 def test_where_trust_is_too_low_nothing_is_proposed(rows: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("gptfl.api.doctor.score_of", lambda *_: (0.1, -0.2, 0.3))
     stages: list[tuple[str, str, float]] = []
+    (rows / "w").mkdir()
+    (rows / "w" / "without-patch.txt").write_text("chat-01\n")  # of an earlier call
     found = gptfl.doctor("train.jsonl", "eval.jsonl", "chatty", announce=lambda *one: stages.append(one), **RECIPE)
     assert [name for name, _, _ in stages] == ["look", "plan", "collect", "featurize", "fit", "compare", "report"]
     assert all(seconds >= 0 for _, _, seconds in stages)
@@ -39,7 +42,7 @@ def test_where_trust_is_too_low_nothing_is_proposed(rows: Path, monkeypatch: pyt
     assert found.report == Path("w/report.html")
     assert (rows / "w" / "report.html").is_file()
     assert {path.name for path in found.workspace.iterdir()} >= {"doctor.dynamics.h5", "report.html", "doctor.json"}
-    assert not list(found.workspace.glob("patch*"))
+    assert not list(found.workspace.glob("*patch*"))
     assert not list(found.workspace.glob("*.verified.json"))
     stored = json.loads((found.workspace / "doctor.json").read_text())
     assert {name: stored[name] for name in as_document(found)} == json.loads(json.dumps(as_document(found)))

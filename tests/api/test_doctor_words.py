@@ -26,12 +26,15 @@ def test_the_verdict_says_what_pairs_show() -> None:
     said = verdict_of("loss", 11, paired, 0.1, folder)
     assert said == (
         "Leave out the 11 rows of the patch: loss changed by -0.05 [-0.08, -0.02] against leaving out as many random ones, in "
-        "3 pairs of trainings (predicted -0.07), which is clear of noise (there)."
+        "3 pairs of trainings (predicted -0.07), which is clear of noise (there). "
+        "Some of them may be right: read them before dropping them."
     )
     assert verdict_of("loss", 11, {**paired, "verdict": "worse"}, 0.1, folder).startswith("Don't leave out the 11 rows")
     assert verdict_of("loss", 1, {**paired, "verdict": "not clear"}, 0.1, folder).startswith(
         "Read the 1 row of the patch"
     )
+    assert verdict_of("loss", 1, paired, 0.1, folder).endswith(" It may be right: read it before dropping it.")
+    assert "may be right" not in verdict_of("loss", 11, {**paired, "verdict": "worse"}, 0.1, folder)
     assert verdict_of("loss", 0, None, 0.1, None).startswith(
         "Nothing is proposed: no row is clearly worse than the average row"
     )

@@ -1,12 +1,16 @@
 """The whole road on chats with planted wrong answers, and on a small random model."""
 
+import io
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import cast
 
 import pytest
 
+from gptfl.api.doctor import DoctorResult
 from gptfl.api.doctor_plan import DoctorPlan
+from gptfl.options.doctor import DoctorOptions
 from tests.cli.conftest import Outcome
 from tests.planted import plant
 
@@ -16,7 +20,8 @@ def rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with 32 chats to train on, five of them wrong, eight to test on, and a model."""
     monkeypatch.chdir(tmp_path)
     plant(tmp_path)
-    monkeypatch.setattr("gptfl.api.doctor.plan_for", lambda *_: DoctorPlan(8, 2, 1.0, 1.0))
+    monkeypatch.setattr("gptfl.api.doctor_recording.plan_for", lambda *_: DoctorPlan(8, 2, 1.0, 1.0))
+    monkeypatch.setattr("gptfl.api.doctor_recording.replanned", lambda *_: DoctorPlan(9, 2, 2.0, 1.0, measured=True))
     return tmp_path
 
 
@@ -44,8 +49,9 @@ def test_the_whole_road_leads_to_a_verified_patch_and_goes_on_from_there(
     shown = gptfl(*CALL)
     assert shown.code == 0, shown.err
     stages = [line.split()[0] for line in shown.out.splitlines()]
-    assert stages[:10] == [
+    assert stages[:11] == [
         "look",
+        "plan",
         "plan",
         "collect",
         "featurize",
@@ -56,11 +62,19 @@ def test_the_whole_road_leads_to_a_verified_patch_and_goes_on_from_there(
         "apply",
         "report",
     ]
+    changed, collected = shown.out.splitlines()[2:4]
+    assert changed.endswith("   runs take about 2 s, not 1 s: 9 runs, 2 pairs")
+    # The ninth is added to the eight.
+    assert collected.endswith("9 runs, 9 of them new")
     document = json.loads(Path("w/doctor.json").read_text())
+    assert (document["runs"], document["plan"]["runs"]) == (9, 9)
     assert shown.out.splitlines()[-1] == document["verdict"]
     assert "in 2 pairs of trainings (predicted " in document["verdict"]
     assert len(document["patch"]) == 3
     assert document["paired"]["against"] == "without-3-random.txt (29 examples)"
+    without = Path("w/without-patch.txt").read_text().split()
+    assert sorted([*without, *document["patch"]]) == [f"chat-{one:02}" for one in range(32)]
+    assert '"without-patch"' in Path("w/report.html").read_text()
     assert (rows / "train.jsonl").read_bytes() == before
     folder = Path(document["applied"])
     kept = (folder / "kept.jsonl").read_bytes().splitlines(keepends=True)
@@ -72,10 +86,29 @@ def test_the_whole_road_leads_to_a_verified_patch_and_goes_on_from_there(
     assert (folder / "summary.md").is_file()
     # The same call again trains nothing, and says the same.
     monkeypatch.setattr("gptfl.training.trainer.RecordingTrainer.run", lambda *_: pytest.fail("trained again"))
-    monkeypatch.setattr("gptfl.api.doctor.plan_for", lambda *_: pytest.fail("planned again"))
+    for name in ("plan_for", "replanned"):
+        monkeypatch.setattr(f"gptfl.api.doctor_recording.{name}", lambda *_: pytest.fail("planned again"))
     again = json.loads(gptfl(*CALL, "--json").out)
     assert again["verdict"] == document["verdict"]
     assert again["patch"] == document["patch"]
+
+
+def test_each_stage_is_on_a_pipe_before_the_next_begins(
+    gptfl: Callable[..., Outcome], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pipe, seen = io.BytesIO(), list[str]()
+    # As Python opens a pipe: what is printed waits in a buffer.
+    monkeypatch.setattr("sys.stdout", io.TextIOWrapper(io.BufferedWriter(cast(io.RawIOBase, pipe)), encoding="utf-8"))
+
+    def walk(options: DoctorOptions, *, progress: object, announce: Callable[[str, str, float], None]) -> DoctorResult:
+        for stage in ("look", "plan"):
+            announce(stage, "so", 2.0)
+            seen.append(pipe.getvalue().decode())
+        return DoctorResult("Done.", DoctorPlan(8, 2, 1.0, 1.0), Path("w"))
+
+    monkeypatch.setattr("gptfl.api.doctor.doctor_with", walk)
+    assert gptfl(*CALL).code == 0
+    assert [text.split()[-4] for text in seen] == ["look", "plan"]
 
 
 def test_what_cannot_be_done_is_refused_in_one_line(gptfl: Callable[..., Outcome], rows: Path) -> None:
