@@ -13,6 +13,7 @@ from gptfl.errors import DataError
 from gptfl.estimators.baselines import MeanRun, Persistence
 from gptfl.estimators.class_share import ClassShare
 from gptfl.estimators.gptfluence.estimator import GPTfluence
+from gptfl.estimators.gptfluence.trajectory import divided_runs
 from gptfl.simulation.holdout import pieces, without_held_out
 from gptfl.simulation.unseen import hold_out_examples
 from tests.simulation.singles import Single, data_of, digest, products
@@ -168,7 +169,7 @@ def test_without_validation_all_pieces_of_the_last_run_are_held_out():
     data = replace(data_of(dynamics, features), validation_runs=())
     made = GPTfluence(epochs=3)
     cut = without_held_out(data, hold_out_examples(dynamics, "train", 0.1, 5), made)
-    fit_runs, held = made.divided_runs(cut)
+    fit_runs, held, _ = divided_runs(cut)
     last = [run for run in cut.fit_runs if run.index == cut.fit_runs[-1].index]
     assert len(held) == len(last) > 1
     assert len(fit_runs) + len(held) == len(cut.fit_runs)
