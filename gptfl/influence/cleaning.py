@@ -48,7 +48,9 @@ TEXTS = "tfidf-svd"
 def check_purpose(purpose: str, by: str | None = None) -> None:
     """Raise ``UsageError`` for an unknown purpose of a ranking, or for groups (``by``) where it is of single rows."""
     if purpose not in PURPOSES:
-        raise UsageError(f"{purpose!r} is unknown", f"use {', '.join(PURPOSES[:-1])} or {MIXTURE}", option="purpose")
+        raise UsageError(
+            f"{purpose!r} is unknown", f"use {', '.join(PURPOSES[:-1])} or {MIXTURE}", option="purpose", flag="--for"
+        )
     if purpose == CLEANING and by is not None:
         raise UsageError(f"--by {by} is of groups, and --for {CLEANING} of single rows", "leave one of them out")
 
@@ -70,7 +72,9 @@ def rank_for_cleaning(sources: Sequence[FittedSimulator], request: InfluenceRequ
     ``DataError`` where there is no sign at all.
     """
     if len(sources) > 1:
-        raise UsageError(f"is {CLEANING}, and {len(sources)} simulators were given", "give one", option="purpose")
+        raise UsageError(
+            f"is {CLEANING}, and {len(sources)} simulators were given", "give one", option="purpose", flag="--for"
+        )
     source, subject = sources[0], request.subject
     if subject.itself:
         subject = InfluenceTarget(MEAN, np.arange(len(source.recording.dynamics.test)))
