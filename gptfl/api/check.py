@@ -44,7 +44,7 @@ def check_with(options: CheckOptions, *, progress: Progress = silent) -> Check:
         options.simulator, inputs.dynamics, inputs.workspace, options.estimator, options.metric, inputs.features
     )
     recording = known.recording
-    new = read_new_examples(options.new, None, recording.dynamics, known.metric, recording.registry)
+    new = read_new_examples(options.new, None, recording.dynamics, known.metric, recording.registry, "NEW")
     source = with_new_examples(known, new, inputs.features, None, progress)
     result = Check(
         recording=source.recording.path.name,

@@ -270,7 +270,8 @@ class _Road:
             with written_whole(table) as part:
                 part.write_text(patch_table(ranked, cleaned, places), encoding="utf-8")
             # The page offers it by this name.
-            self._keep_ids(WITHOUT_PATCH, [one.id for one in ranked.pool if one.id not in set(ids)])
+            dropped = set(ids)
+            self._keep_ids(WITHOUT_PATCH, [one.id for one in ranked.pool if one.id not in dropped])
         return ids, table
 
     def _keep_ids(self, name: str, ids: list[str]) -> Path:

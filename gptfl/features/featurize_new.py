@@ -45,7 +45,7 @@ def featurize_new(options: FeaturizeOptions, progress: Progress) -> FeaturizeRes
             f"{recording.stem} has no features, which say how new rows are embedded", "run gptfl featurize first"
         )
     metric, _ = choose_metric(recording.dynamics)
-    new = read_new_examples(options.new, None, recording.dynamics, metric, recording.registry)
+    new = read_new_examples(options.new, None, recording.dynamics, metric, recording.registry, "--new")
     space, stem = recording.workspace, f"{recording.stem}.new-{safe_name(Path(options.new).stem)}"
     target = user_path(options.output) if options.output is not None else space.features_path(stem, features.encoder)
     check_target(target, FEATURES)

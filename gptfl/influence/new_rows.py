@@ -60,7 +60,9 @@ def rank_new_rows(
     """
     assert options.new is not None  # what this is called for
     first = sources[0]
-    new = read_new_examples(options.new, None, first.recording.dynamics, first.metric, first.recording.registry)
+    new = read_new_examples(
+        options.new, None, first.recording.dynamics, first.metric, first.recording.registry, "--new"
+    )
     counts = Counter(source.found.estimator for source in sources)
     rankings, notes = [], []
     for source in sources:

@@ -36,7 +36,12 @@ class NewExamples:
 
 
 def read_new_examples(
-    train: str | Path | None, test: str | Path | None, dynamics: Dynamics, metric: MetricInfo, registry: Registry
+    train: str | Path | None,
+    test: str | Path | None,
+    dynamics: Dynamics,
+    metric: MetricInfo,
+    registry: Registry,
+    flag: str = "--new-train",
 ) -> NewExamples:
     """The examples in the files of ``--new-train`` and ``--new-test``.
 
@@ -49,13 +54,13 @@ def read_new_examples(
         dynamics: the recording that they lie beside.
         metric: that first scores are of.
         registry: where the recording's tasks are found by name.
+        flag: what gave ``train``.
 
     Raises ``DataError``, naming file and line, for what is neither, for an id that the recording has on that side, and
-    for
-    a first score that the metric can't have.
+    for a first score that the metric can't have.
     """
     reader = _Reader(dynamics, registry)
-    pool, _ = _read(reader, train, "--new-train", dynamics.pool, metric)
+    pool, _ = _read(reader, train, flag, dynamics.pool, metric)
     tests, first = _read(reader, test, "--new-test", dynamics.test, metric)
     return NewExamples(pool, tests, np.array(first, dtype=np.float64))
 

@@ -50,7 +50,7 @@ def test_new_rows_are_told_of_as_table_json_and_markdown(gptfl: Callable, space:
 
 def test_bad_input_is_one_line(gptfl: Callable, space: Path) -> None:
     new = str(space / "new.jsonl")
-    refuses(gptfl("check", str(space / "none.jsonl"), "-w", str(space)), 3, "none.jsonl is no file")
+    refuses(gptfl("check", str(space / "none.jsonl"), "-w", str(space)), 3, "NEW", "none.jsonl is no file")
     refuses(gptfl("check", new, "-w", str(space), "--output", "a.txt"), 2, "--output a.txt is no Markdown page", ".md")
     refuses(gptfl("check", new, "-w", str(space), "--by", "no"), 3, "--by no: no test example has it")
     mine = space / "mine.md"

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from statistics import NormalDist
 from typing import Any, Self
 
 import numpy as np
@@ -27,6 +28,7 @@ from gptfl.estimators.baselines import (
 from gptfl.estimators.clock import Clock
 from gptfl.estimators.exposure_gp.binary import likely
 from gptfl.estimators.exposure_gp.estimator import ExposureGp
+from gptfl.estimators.exposure_gp.group_influence import Part
 from gptfl.estimators.exposure_gp.intervals import LEVELS
 from gptfl.estimators.through_loss.scatter import Scatter
 from gptfl.estimators.through_loss.score_map import Departures, ScoreMap, fit_map
@@ -37,7 +39,7 @@ PARTS, FEWEST = 6, 3
 """Into how many parts runs are divided, each predicted by the others; and how many runs that takes at least."""
 PREFIX = "loss "
 """Before the names of what the loss's own state holds."""
-REACHES = (0.6745, 1.2816, 1.6449, 1.96)
+REACHES = tuple(NormalDist().inv_cdf((1 + level) / 2) for level in LEVELS)
 """So many standard deviations on either side hold the ``LEVELS`` of a normal distribution."""
 
 Weights = Float[np.ndarray, "target test"]
@@ -229,11 +231,7 @@ class ThroughLoss:
 
     def influence_of_groups(
         self,
-        parts: Iterable[
-            tuple[
-                Int[np.ndarray, " example"], Mapping[str, Float[np.ndarray, "example d"]], Int[np.ndarray, " example"]
-            ]
-        ],
+        parts: Iterable[Part],
         count: int,
         weights: Float[np.ndarray, " test"],
     ) -> tuple[Float[np.ndarray, " group"], Float[np.ndarray, " group"], Float[np.ndarray, " group"]] | None:
