@@ -8,7 +8,7 @@ from typing import Any, Self
 import numpy as np
 from jaxtyping import Float, Int
 
-from gptfl.core import Features, FitData, MetricInfo, Prediction, Query, Run
+from gptfl.core import Features, FitData, MetricInfo, Prediction, Query, Run, groups_of
 from gptfl.core.links import Link
 from gptfl.core.queries import query_for
 from gptfl.core.runs import cut_run
@@ -27,6 +27,7 @@ from gptfl.estimators.baselines import (
 )
 from gptfl.estimators.clock import Clock
 from gptfl.estimators.exposure_gp.binary import likely
+from gptfl.estimators.exposure_gp.calibration import parts_of
 from gptfl.estimators.exposure_gp.estimator import ExposureGp
 from gptfl.estimators.exposure_gp.group_influence import Part
 from gptfl.estimators.exposure_gp.intervals import LEVELS
@@ -35,8 +36,8 @@ from gptfl.estimators.through_loss.score_map import Departures, ScoreMap, fit_ma
 from gptfl.plugins.interfaces import EstimatorTags
 
 LOSS = MetricInfo("loss", higher_is_better=False, low=0.0)
-PARTS, FEWEST = 6, 3
-"""Into how many parts runs are divided, each predicted by the others; and how many runs that takes at least."""
+FEWEST = 3
+"""So many runs it takes to predict each part of them by the others."""
 PREFIX = "loss "
 """Before the names of what the loss's own state holds."""
 REACHES = tuple(NormalDist().inv_cdf((1 + level) / 2) for level in LEVELS)
@@ -147,8 +148,11 @@ class ThroughLoss:
     def _left_out(
         self, losses: FitData, runs: Sequence[Run]
     ) -> tuple[Float[np.ndarray, "run grid test"], Int[np.ndarray, " run"]]:
-        """The losses of each run as the others predict them, on the scale of the link, and each run's part."""
-        parts = np.arange(len(runs)) % min(PARTS, len(runs))
+        """The losses of each run as the others predict them, on the scale of the link, and each run's part.
+
+        Runs that belong together, such as a pair of leave-out runs, are in one part.
+        """
+        parts = parts_of(groups_of(runs))
         found: list[np.ndarray] = [np.empty(0)] * len(runs)
         for part in np.unique(parts):
             others = tuple(run for run, own in zip(runs, parts, strict=True) if own != part)

@@ -94,6 +94,24 @@ def test_influence_is_that_on_the_loss_times_how_the_metric_falls_with_it():
     np.testing.assert_allclose(groups[0][0], target[0].sum(), rtol=1e-6)
 
 
+def test_runs_of_one_subset_are_predicted_by_runs_of_others(monkeypatch):
+    data, _, _ = asked(*jumpy(24))
+    runs = data.fit_runs[:8]
+    again = tuple(replace(runs[0], index=100 + i, metrics=runs[i].metrics) for i in (1, 2))
+    seen = []
+    fit_values = ExposureGp.fit_values
+
+    def noted(self, part):
+        seen.append({run.index for run in part.fit_runs})
+        return fit_values(self, part)
+
+    monkeypatch.setattr(ExposureGp, "fit_values", noted)
+    ThroughLoss().fit(replace(data, fit_runs=(*runs, *again), validation_runs=()))
+    together = {runs[0].index, 101, 102}
+    assert len(seen) > 3
+    assert all(together <= part or not together & part for part in seen)
+
+
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
