@@ -26,6 +26,10 @@ if TYPE_CHECKING:
 LINES = {HARMFUL: (COLOURS[1], "v"), HELPFUL: (COLOURS[0], "^"), RANDOM: (GREY, "o")}
 """The colour and the marker of each kind."""
 SAID = {"one pair": "one order"}
+DASHED = (0, (4, 2))
+"""How predicted changes are drawn."""
+BEYOND = 0.6
+"""Bars are drawn so far beyond the least and the greatest change, as a share of what lies between these."""
 APART = 0.012
 """How far the kinds' points lie beside each other, as a share of the axis, so that no error bar hides another."""
 
@@ -97,14 +101,17 @@ def write_removal_study(study: RemovalStudy, path: Path) -> None:
 
 def headline(study: RemovalStudy) -> str:
     """What was trained and scored, in a line."""
-    orders = len(study.whole)
-    of = "1 order" if orders == 1 else f"{orders} orders"
     whole = study.whole.mean()
     ends = f"{whole:.4g}" if np.isfinite(whole) else "no finite score"
     return (
-        f"{study.metric.name} on {study.subject}, for which rows were ranked, too: {ends} at step {study.steps} with all "
-        f"{study.pool} rows of {study.recording}, in the mean of {of}"
+        f"{study.metric.name} at step {study.steps} on {study.subject}, for which rows were ranked, too: {ends} with all "
+        f"{study.pool} rows of {study.recording}, {_orders(study)}"
     )
+
+
+def _orders(study: RemovalStudy) -> str:
+    count = len(study.whole)
+    return "in 1 order" if count == 1 else f"mean of {count} orders"
 
 
 def removal_study_tables(study: RemovalStudy, ranking: str) -> list[Table]:
@@ -191,11 +198,10 @@ def removal_study_figure(study: RemovalStudy) -> "Figure":
         axes.grid(axis="y", alpha=0.25, lw=0.6)
     better = "higher" if study.metric.higher_is_better else "lower"
     panels[0].set_ylabel(f"change of {study.metric.name} at step {study.steps} ({better} is better)")
-    panels[0].legend(fontsize=8, frameon=False, loc="best")
-    orders = len(study.whole)
-    of = "1 order" if orders == 1 else f"{orders} orders"
-    title = f"{study.recording}: {study.subject}, each set trained in {of}"
-    figure.suptitle(drawn_text(title), fontsize=10)
+    _limit(panels[0], study)
+    panels[0].legend(handles=_legend(study), fontsize=8, frameon=False, loc="best")
+    lines = (study.recording, f"{study.subject}, {_orders(study)}")
+    figure.suptitle("\n".join(map(drawn_text, lines)), fontsize=9)
     return figure
 
 
@@ -207,14 +213,39 @@ def _draw_curve(axes: "Axes", study: RemovalStudy, kind: str, ranking: str, shif
     beside = places + shift * (places > 0)
     changes = [0.0, *(one.change for one in drops)]
     reach = [0.0, *(math.nan if one.interval is None else one.interval[1] - one.change for one in drops)]
-    name = f"{kind} first" if kind != RANDOM else kind
-    axes.errorbar(
-        beside, changes, yerr=reach, color=colour, lw=1.8, marker=marker, ms=4.5, capsize=2.5, elinewidth=1.0, label=name
-    )  # fmt: skip
+    axes.errorbar(beside, changes, yerr=reach, color=colour, lw=1.8, marker=marker, ms=4.5, capsize=2.5, elinewidth=1.0)
     known = [one.predicted.get(ranking) for one in drops]
     if any(one is not None for one in known):
         told = [0.0, *(math.nan if one is None else one.change for one in known)]
-        axes.plot(beside, told, color=colour, lw=1.3, ls=(0, (4, 2)), label=f"{name}, predicted")
+        axes.plot(beside, told, color=colour, lw=1.3, ls=DASHED)
+
+
+def _limit(axes: "Axes", study: RemovalStudy) -> None:
+    """Leave room for all changes; of bars that are much longer, as those of two orders may be, what lies beyond is cut."""
+    told = [known.change for one in study.drops for known in one.predicted.values()]
+    changes = np.array([0.0, *told, *(one.change for one in study.drops)])
+    changes = changes[np.isfinite(changes)]
+    low, high = axes.get_ylim()
+    least, most = float(changes.min()), float(changes.max())
+    room = BEYOND * (most - least)
+    if room > 0:
+        axes.set_ylim(max(low, least - room), min(high, most + room))
+
+
+def _legend(study: RemovalStudy) -> list[Any]:
+    """The kinds by their colours, and what is dashed."""
+    from matplotlib.lines import Line2D
+
+    handles = [
+        Line2D([], [], color=colour, marker=marker, ms=4.5, lw=1.8, label=kind if kind == RANDOM else f"{kind} first")
+        for kind, (colour, marker) in LINES.items()
+    ]
+    is_sure = any(one.interval is not None for one in study.drops)
+    recorded = f"recorded, with {LEVEL:.0%} interval" if is_sure else "recorded"
+    handles.append(Line2D([], [], color="#000000", lw=1.8, label=recorded))
+    if any(one.predicted for one in study.drops):
+        handles.append(Line2D([], [], color="#000000", lw=1.3, ls=DASHED, label="predicted"))
+    return handles
 
 
 def draw_removal_study(study: RemovalStudy, path: Path) -> None:

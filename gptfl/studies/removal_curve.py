@@ -123,7 +123,7 @@ def noise_of_sets(
 
 def whole_values(retrainer: Retrainer, orders: int) -> Float[np.ndarray, " order"]:
     """What the whole pool came to in each order."""
-    return _values(retrainer, [[Training(order) for order in range(orders)]])[0]
+    return np.asarray(_values(retrainer, [[Training(order) for order in range(orders)]])[0])
 
 
 def _values(retrainer: Retrainer, trainings: Sequence[Sequence[Training]]) -> Float[np.ndarray, "set order"]:
