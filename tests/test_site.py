@@ -181,5 +181,5 @@ def test_the_front_page_names_commands_that_there_are() -> None:
     named = set(re.findall(r"`gptfl ([a-z-]+)", page))
     assert named <= set(COMMANDS)
     # Those that only serve others, or are parts of a study.
-    beside = {"featurize", "fit", "demo", "unlock", "export", "relabel-study", "removal-study", "select-study", "sweep"}
+    beside = {"featurize", "fit", "demo", "unlock", "export", "relabel-study", "select-study", "sweep"}
     assert set(COMMANDS) - named <= beside
