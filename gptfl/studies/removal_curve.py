@@ -190,7 +190,15 @@ class DropPredictor:
         tests: Int[np.ndarray, " chosen"],
         orders: int,
     ) -> "DropPredictor | str":
-        """The predictor, or in words why the simulator can predict nothing of such trainings."""
+        """The predictor, or in words why the simulator can predict nothing of such trainings.
+
+        Args:
+            source: the simulator.
+            recipe: by which its recorded runs were trained.
+            retrainer: whose batches are predicted.
+            tests: the places of the target test examples.
+            orders: in so many orders.
+        """
         name = source.found.estimator
         if source.named.estimator.tags.oracle:
             return f"{name} ranks and predicts nothing: it looks along the runs that it explains"
