@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from gptfl.api.rank import rank
     from gptfl.api.recording import Recording, collect, open_recording
     from gptfl.api.relabel_study import relabel_study
+    from gptfl.api.removal_study import removal_study
     from gptfl.api.report import write_report
     from gptfl.api.select import select
     from gptfl.api.select_study import select_study
@@ -64,6 +65,7 @@ _WHERE = {
     "rank": "api.rank",
     "read_recipe": "options.recipe",
     "relabel_study": "api.relabel_study",
+    "removal_study": "api.removal_study",
     "save": "report.saving",
     "select": "api.select",
     "select_study": "api.select_study",
@@ -99,6 +101,7 @@ __all__ = [
     "rank",
     "read_recipe",
     "relabel_study",
+    "removal_study",
     "save",
     "select",
     "select_study",

@@ -2,14 +2,13 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from numbers import Real
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from gptfl.api.writing import is_named, study_targets
+from gptfl.api.writing import study_targets, study_written
 from gptfl.core import Progress, silent
 from gptfl.core.curriculum import RunStream, generator, run_seed
 from gptfl.core.packing import Batching
@@ -20,13 +19,12 @@ from gptfl.influence.targets import check_how, influence_target
 from gptfl.options.base import make
 from gptfl.options.influence import RelabelStudyOptions
 from gptfl.options.signature import takes
-from gptfl.plugins.guards import make_executor, make_metric, workers_of
+from gptfl.plugins.guards import make_executor, make_metric
 from gptfl.recording.cost import Announce
 from gptfl.recording.recording import OpenedRecording, with_texts
 from gptfl.recording.trainers import model_of
 from gptfl.report.relabel import PERFECT_ORDER, RANDOM_ORDER, draw_study, write_study
 from gptfl.simulation.schedule import batching_in
-from gptfl.store.outputs import ResultWriter
 from gptfl.studies.results import RelabelStudy
 from gptfl.studies.retraining import Retrainer, Training, orders_of
 from gptfl.tasks.label_noise import flipped_of
@@ -89,13 +87,9 @@ def relabel_study_with(
     suspicions |= {RANDOM_ORDER: np.zeros(len(flipped)), PERFECT_ORDER: flipped.astype(np.float64)}
     trainings = _trainings(suspicions, flipped, points, options.repeats, seed)
     distinct = list(dict.fromkeys(training for one in trainings.values() for row in one for training in row))
-    retrainer.open()
-    if announce is not None:
-        announce(replace(retrainer.estimate(distinct), workers=workers_of(runner)))
-    if study.dry_run:
+    now = retrainer.carry_out(runner, distinct, "gptfl relabel-study", announce, study.dry_run)
+    if now is None:
         return None
-    with recording.workspace.lock("gptfl relabel-study"):
-        now = retrainer.train(runner, distinct)
     result = RelabelStudy(
         recording=recording.path.name,
         on=subject.name,
@@ -114,11 +108,7 @@ def relabel_study_with(
         figure=picture,
         notes=(*notes, *retrainer.notes),
     )
-    writer = ResultWriter(result)
-    if picture is not None:
-        writer.draw("figure", lambda known: draw_study(known, picture), required=is_named(study.figure))
-    writer.write("output", lambda known: write_study(known, target))
-    return writer.finish()
+    return study_written(result, target, picture, study.figure, write_study, draw_study)
 
 
 def _found_shares(trainings: Mapping[str, list[list[Training]]], flipped: np.ndarray) -> np.ndarray:

@@ -1,13 +1,12 @@
 """Trains on selected subsets, scored on test examples that the selection never saw, to see what selecting is worth."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from gptfl.api.writing import is_named, study_targets
+from gptfl.api.writing import study_targets, study_written
 from gptfl.core import Example, MetricInfo, Progress, silent
 from gptfl.evaluation.verify import check_made_here
 from gptfl.influence.greedy import SelectionSpec, class_quota
@@ -16,7 +15,7 @@ from gptfl.influence.targets import check_how
 from gptfl.options.base import make
 from gptfl.options.influence import SelectStudyOptions
 from gptfl.options.signature import takes
-from gptfl.plugins.guards import make_executor, make_metric, workers_of
+from gptfl.plugins.guards import make_executor, make_metric
 from gptfl.plugins.interfaces import Metric
 from gptfl.plugins.registry import Registry
 from gptfl.recording.cost import Announce
@@ -25,7 +24,6 @@ from gptfl.recording.trainers import model_of
 from gptfl.report.selection_study import RANDOM_KIND, draw_selection_study, write_selection_study
 from gptfl.simulation.schedule import recorded_schedule
 from gptfl.simulation.simulator import FittedSimulator, open_fitted
-from gptfl.store.outputs import ResultWriter
 from gptfl.studies.results import SelectionStudy, SelectorResult
 from gptfl.studies.retraining import Retrainer, Training
 from gptfl.studies.rivals import TargetSplit, baseline_choices, drawn_of, split_tests
@@ -99,13 +97,9 @@ def select_study_with(
     drawn = drawn_of(source.scope.pool, spec.size, options.random_subsets, seed)
     kinds = _trainings(choices, drawn, options.repeats)
     distinct = list(dict.fromkeys(training for one in kinds.values() for training in one))
-    retrainer.open()
-    if announce is not None:
-        announce(replace(retrainer.estimate(distinct), workers=workers_of(runner)))
-    if study.dry_run:
+    now = retrainer.carry_out(runner, distinct, "gptfl select-study", announce, study.dry_run)
+    if now is None:
         return None
-    with source.recording.workspace.lock("gptfl select-study"):
-        now = retrainer.train(runner, distinct)
     found = SelectionStudy(
         recording=source.recording.path.name,
         on=subject.name,
@@ -122,11 +116,7 @@ def select_study_with(
         figure=picture,
         notes=(*source.notes, *source.recording.notes, *notes, *retrainer.notes),
     )
-    writer = ResultWriter(found)
-    if picture is not None:
-        writer.draw("figure", lambda known: draw_selection_study(known, picture), required=is_named(study.figure))
-    writer.write("output", lambda known: write_selection_study(known, target))
-    return writer.finish()
+    return study_written(found, target, picture, study.figure, write_selection_study, draw_selection_study)
 
 
 def _trainings(

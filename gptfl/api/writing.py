@@ -84,3 +84,30 @@ def study_targets(name: str, recording: OpenedRecording, study: StudyOptions) ->
     picture = picture_at(study.figure, beside.with_name(f"{beside.name}.png"))
     check_plain_target(target, "--output")
     return target, picture
+
+
+def study_written(
+    result: R,
+    target: Path,
+    picture: Path | None,
+    figure: Picture,
+    write: Callable[[R, Path], None],
+    draw: Callable[[R, Path], None],
+) -> R:
+    """The result of a study, its files written where ``study_targets`` put them.
+
+    Args:
+        result: whose fields ``output`` and ``figure`` name the files.
+        target: where its numbers go.
+        picture: where the picture goes, None for nowhere.
+        figure: as the option says it.
+        write: writes the numbers.
+        draw: draws the picture.
+
+    Raises ``NotKept`` as ``ResultWriter`` does.
+    """
+    writer = ResultWriter(result)
+    if picture is not None:
+        writer.draw("figure", lambda known: draw(known, picture), required=is_named(figure))
+    writer.write("output", lambda known: write(known, target))
+    return writer.finish()

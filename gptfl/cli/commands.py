@@ -25,6 +25,7 @@ COMMANDS: Mapping[str, str] = {
     "serve": "Show the page of gptfl report in a browser of this machine, for pools too large for a file.",
     "attribute": "Tell which examples of a finished fine-tuning helped and which hurt, from its checkpoints.",
     "relabel-study": "Retrain after correcting the labels that a ranking checks first, beside random and perfect order.",
+    "removal-study": "Retrain without the most harmful, the most helpful and random rows, to see whether a ranking is right.",
     "select": "Select the training examples that are predicted to be best to train on for some test examples.",
     "select-study": "Train on what gptfl select chooses, beside random subsets and TracIn's choice, to see what selecting "
     "is worth.",

@@ -4,13 +4,11 @@ from typing import TYPE_CHECKING
 
 from gptfl.cli import console
 from gptfl.cli.adapter import with_options
-from gptfl.cli.picture import pictured
-from gptfl.cli.plan import announce_trainings
+from gptfl.cli.study import carry_out
 from gptfl.cli.tables import show_table
 from gptfl.options.influence import RelabelStudyOptions
 
 if TYPE_CHECKING:
-    from gptfl.recording.cost import CostEstimate
     from gptfl.studies.results import RelabelStudy
 
 
@@ -25,20 +23,7 @@ def command(options: RelabelStudyOptions) -> None:
     """
     from gptfl.api.relabel_study import relabel_study_with
 
-    options = pictured(options)
-    console.warn_of_problems()
-    quiet = options.study.as_json and not options.study.dry_run
-    with console.progress_bar() as progress:
-        study, error = console.outcome(
-            relabel_study_with, options, progress=progress, announce=None if quiet else _announce
-        )
-    if study is None:
-        console.say("Nothing was trained (--dry-run).")
-        return
-    for text in study.notes:
-        console.note(text)
-    show(study, options.study.as_json)
-    console.show_unkept(study.unkept, error)
+    carry_out(relabel_study_with, options, "a pool of {subset}", show)
 
 
 def show(study: "RelabelStudy", as_json: bool) -> None:
@@ -57,15 +42,3 @@ def show(study: "RelabelStudy", as_json: bool) -> None:
         console.say(f"{metric} at step {study.steps} (mean of {of} test examples) by share checked and corrected")
         show_table(study_table(study, metric))
     console.say_paths(numbers=study.output, picture=study.figure)
-
-
-def _announce(plan: "CostEstimate") -> None:
-    kept = plan.runs - plan.runs_left
-    announce_trainings(
-        plan,
-        {
-            "trainings": f"{plan.runs}" + (f" ({kept} done already)" if kept else ""),
-            "each": f"{plan.steps} steps of {plan.batch_size} over a pool of {plan.subset}, "
-            f"measured twice on {plan.test} test examples",
-        },
-    )

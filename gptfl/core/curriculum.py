@@ -29,6 +29,7 @@ class Stream(IntEnum):
     SWAPS = 33
     STARTS = 34
     MIXTURES = 35
+    REMOVED_ROWS = 36
     FORECAST_ORDER = 41
 
 

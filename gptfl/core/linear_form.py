@@ -204,7 +204,7 @@ class LinearForm:
         """
         tests = len(self.first)
         ends = [float(self.predict(one).values[-1].mean()) for one in (members, others)]
-        shares = self._shares(members) - self._shares(others)
+        shares = self.shares_of(members) - self.shares_of(others)
         left, _ = self.variance.between(shares, shares @ self.factors)
         ours, theirs = (self.breadth.apart(self.recipe, len(one))[-1] for one in (members, others))
         beside = self.breadth.share * abs(ours - theirs) * self.breadth.moved[-1, tests]
@@ -227,11 +227,11 @@ class LinearForm:
             raise ValueError("the form has no targets")
         if not len(members) or (others is not None and not len(others)):
             raise ValueError("the subset is empty")
-        shares, apart = self._shares(members), self.breadth.apart(self.recipe, len(members))[-1]
+        shares, apart = self.shares_of(members), self.breadth.apart(self.recipe, len(members))[-1]
         than = self.average[-1]
         if others is not None:
             than = self.ends(others)
-            shares = shares - self._shares(others)
+            shares = shares - self.shares_of(others)
             apart -= self.breadth.apart(self.recipe, len(others))[-1]
         return JointChange(
             self.targets.weights @ (self.ends(members) - than), self.joint_covariance(shares, abs(float(apart)))
@@ -265,7 +265,7 @@ class LinearForm:
             return np.asarray((self.trials * np.clip(even, 0.0, 1.0) + 0.5) / (self.trials + 1.0))
         return self.link.back(even)
 
-    def _shares(self, members: Int[np.ndarray, " subset"]) -> Float[np.ndarray, " pool"]:
+    def shares_of(self, members: Int[np.ndarray, " subset"]) -> Float[np.ndarray, " pool"]:
         """Of each row of ``factors``, what it counts in the mean over these members."""
         shares = np.zeros(len(self.factors))
         shares[members] = 1.0 / float(self.weights[members].sum())

@@ -1,6 +1,6 @@
 """Two training sets held against each other in pairs of trainings: the same orders, and as little else as may be."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -14,11 +14,12 @@ from gptfl.evaluation.verification import LEVEL, PairedDifference, named_batches
 from gptfl.simulation.counterfactual import Counterfactual, SimulationRequest, members_of
 from gptfl.simulation.forms import difference_intervals
 from gptfl.simulation.reference import OtherSubset
-from gptfl.simulation.schedule import RunSchedule
 from gptfl.simulation.simulator import FittedSimulator
 
 PAIRS = 4
 """In so many orders both are trained where nothing else is said: the fewest whose standard error is worth something."""
+Fill = Callable[[Int[np.ndarray, " subset"], int], Int[np.ndarray, "step batch"]]
+"""The batches of a run on these rows, from its seed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +61,7 @@ def pairing_of(
     seeds = [run_seed(seed, order) for order in range(request.orders)]
     sides = []
     for side in (members, other.members):
-        batches = stacked_batches([laid_out(recipe, union, side, own) for own in seeds])
+        batches = stacked_batches([laid_out(recipe.fill, union, side, own) for own in seeds])
         sides.append(recipe.query(batches, first))
     ours = replace(request, query=sides[0])
     theirs = SimulationRequest(sides[1], request.labels, what, recipe, orders=request.orders)
@@ -68,20 +69,20 @@ def pairing_of(
 
 
 def laid_out(
-    recipe: RunSchedule, union: Int[np.ndarray, " union"], side: Int[np.ndarray, " side"], seed: int
+    fill: Fill, union: Int[np.ndarray, " union"], side: Int[np.ndarray, " side"], seed: int
 ) -> Int[np.ndarray, "step batch"]:
     """One side's batches in an order of all rows of both.
 
     Args:
-        recipe: by which both sides are trained.
+        fill: makes the batches of both sides.
         union: the rows of either side, by their places in the pool.
         side: those of this side.
         seed: the run's, which draws the order.
     """
-    whole = recipe.fill(union, seed)
+    whole = fill(union, seed)
     lacking = np.setdiff1d(union, side)
     if not np.isin(whole, side).any():  # a run too short to come to any of them
-        return recipe.fill(side, seed)
+        return fill(side, seed)
     return refill(whole, lacking, seed) if len(lacking) else whole
 
 

@@ -108,7 +108,7 @@ class TrainingPlan:
         if choice.overrides.learning_rate is not None:
             recipe = replace(recipe, learning_rate=choice.overrides.learning_rate)
         by = "its settings" if options.recipe is None else f"--recipe {options.recipe}"
-        _check_rates(recipe, request, recording.path, by)
+        check_rates(recipe, request.query.learning_rates, recording.path, by)
         pool, test = with_texts(recording, options.data)
         if options.recipe is not None:
             chat = any(example.turns for example in (*pool, *test))
@@ -178,10 +178,16 @@ def _recipe(recording: OpenedRecording, options: VerifyOptions) -> "TrainerSetti
     return recipe_in_file(user_path(options.recipe), recording.dynamics, options.device, options.seed)
 
 
-def _check_rates(recipe: "TrainerSettings", request: SimulationRequest, path: Path, by: str) -> None:
-    """Predicted and trained must be the same curriculum, its learning rates too."""
-    rates = recipe.rates(request.recipe.steps)
-    if not np.allclose(rates, request.query.learning_rates, rtol=1e-6):
+def check_rates(recipe: "TrainerSettings", predicted: Float[np.ndarray, "... step"], path: Path, by: str) -> None:
+    """Raise ``DataError`` unless trainings by a recipe have the learning rates that were predicted.
+
+    Args:
+        recipe: by which they are trained.
+        predicted: the learning rates of the curricula that the simulator was asked about.
+        path: of the recording, for the message.
+        by: where the recipe is from.
+    """
+    if not np.allclose(recipe.rates(predicted.shape[-1]), predicted, rtol=1e-6):
         raise DataError(
             f"the learning rates of the runs in {path} are not those of {by}",
             "record it again, or for an imported one give the recipe that it was trained by",

@@ -21,7 +21,8 @@ from gptfl.influence.self_influence import InitialMetrics
 from gptfl.influence.targets import REMOVE, SELF, Influence, InfluenceTarget, kept_target
 from gptfl.influence.verdicts import Shrinking, Verdicts, verdicts_on
 from gptfl.options.common import InputOptions
-from gptfl.options.influence import InfluenceOptions, RankOptions
+from gptfl.options.influence import RankOptions
+from gptfl.options.ranking import RankingOptions
 from gptfl.plugins.optional import has_self_influence
 from gptfl.recording.recording import OpenedRecording
 from gptfl.recording.row_groups import group_rows
@@ -62,7 +63,7 @@ class InfluenceRequest:
         return REMOVE if self.how is None and self.absent and has_removal(source, self.subject) else self.how
 
 
-def open_sources(influence: InfluenceOptions, inputs: InputOptions) -> list[FittedSimulator]:
+def open_sources(influence: RankingOptions, inputs: InputOptions) -> list[FittedSimulator]:
     """The simulators that were named, else the one made last; all of the first one's recording and metric.
 
     Raises as ``open_fitted`` does where one is of another.

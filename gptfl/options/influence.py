@@ -2,50 +2,22 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from gptfl.options import common
 from gptfl.options.base import NOT_NEGATIVE, POSITIVE, Bound, at_least, option, share
 from gptfl.options.common import FILES, RESULT, TRAINED, File, Ids, InputOptions, Picture, Settings
+from gptfl.options.ranking import INFLUENCE, RankingOptions, how_option
 
 FEW = "give 2 or more: the spread tells what a difference is worth"
-INFLUENCE, OWN, CHOICE = "Which influence", "First scores, for --on self", "The subset"
+OWN, CHOICE = "First scores, for --on self", "The subset"
 SIDES = "Two sides"
 
 
-def how_option(shown: str = "closed-form or derivative where there is one, else replace") -> Any:
-    """How influence is told."""
-    return option(
-        None,
-        "remove (with it, less as if it were not there, with an interval), replace (simulate others in its place), drop "
-        "(simulate with its places empty), closed-form (once more in place of the average row, with an interval) or "
-        "derivative (to first order, without one).",
-        shown=shown,
-        complete=("remove", "replace", "drop", "closed-form", "derivative"),
-        panel=INFLUENCE,
-    )
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
-class InfluenceOptions:
-    """Whose influence on what, and by which simulators."""
+class InfluenceOptions(RankingOptions):
+    """Whose influence on what, by which simulators, and in how many random runs where it is simulated."""
 
-    estimators: tuple[str, ...] = option(
-        (),
-        "Rank by the simulator of this estimator; may be given several times.",
-        flag="--estimator",
-        shown="the one fitted last",
-        complete="estimator",
-    )
-    metric: str | None = common.metric()
-    on: str | Sequence[str] = option(
-        "mean",
-        "Influence on what: mean (of all test examples), self (the example's own metric), test:ID, "
-        "or group:FILE (test ids, one a line).",
-        complete=("mean", "self", "test:", "group:"),
-        panel=INFLUENCE,
-    )
     how: str | None = how_option("remove, closed-form or derivative, the first that there is, else replace")
     orders: int = option(
         4,
@@ -53,14 +25,6 @@ class InfluenceOptions:
         metavar="K",
         panel=INFLUENCE,
         bound=at_least(1, "give 1 or more"),
-    )
-    data: File = common.data()
-    simulators: tuple[str | Path, ...] = option(
-        (),
-        "Simulator file to rank by; may be given several times.",
-        flag="--simulator",
-        shown="the one made last",
-        panel=FILES,
     )
 
 

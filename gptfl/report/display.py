@@ -24,6 +24,7 @@ from gptfl.report import (
     mixture,
     ranking,
     relabel,
+    removal_study,
     selection,
     selection_study,
     simulation,
@@ -37,7 +38,7 @@ from gptfl.scores.comparison import Comparison
 from gptfl.scores.sweep import RunsSweep, Sweep
 from gptfl.simulation.many import SubsetSimulations
 from gptfl.simulation.outcome import Simulation
-from gptfl.studies.results import RelabelStudy, SelectionStudy
+from gptfl.studies.results import RelabelStudy, RemovalStudy, SelectionStudy
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -327,6 +328,21 @@ def _(result: SelectionStudy) -> list[Table]:
 @texts_of.register(SelectionStudy)
 def _(result: SelectionStudy) -> dict[str, str]:
     return {".json": selection_study.to_json(result)}
+
+
+@figure_of.register(RemovalStudy)
+def _(result: RemovalStudy) -> "Figure":
+    return removal_study.removal_study_figure(result)
+
+
+@tables_of.register(RemovalStudy)
+def _(result: RemovalStudy) -> list[Table]:
+    return [table for one in result.rankings for table in removal_study.removal_study_tables(result, one)]
+
+
+@texts_of.register(RemovalStudy)
+def _(result: RemovalStudy) -> dict[str, str]:
+    return {".json": removal_study.to_json(result)}
 
 
 __all__ = ["figure_of", "frame_of", "html_of", "many_table", "many_to_dict", "tables_of", "text_of", "texts_of"]

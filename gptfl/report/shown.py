@@ -13,12 +13,14 @@ from gptfl.report.groups import group_table
 from gptfl.report.kept import kept_line
 from gptfl.report.ranking import detection_table, flips_line, heading, token_table
 from gptfl.report.ranking import rich_table as ranking_table
+from gptfl.report.removal_study import headline as removal_headline
 from gptfl.report.removals import removal_table
 from gptfl.report.simulation import headline
 from gptfl.report.verdicts import verdict_line
 from gptfl.report.verification import trainings, verification_pairs
 from gptfl.scores.comparison import Comparison
 from gptfl.simulation.outcome import Simulation
+from gptfl.studies.results import RemovalStudy
 
 TOP = 10
 """Rows of a ranking."""
@@ -39,6 +41,11 @@ def parts_of(result: object, tables: Sequence[Table]) -> list[Part]:
 @parts_of.register(Simulation)
 def _(result: Simulation, tables: Sequence[Table]) -> list[Part]:
     return [headline(result), *tables]
+
+
+@parts_of.register(RemovalStudy)
+def _(result: RemovalStudy, tables: Sequence[Table]) -> list[Part]:
+    return [removal_headline(result), *tables]
 
 
 @parts_of.register(Comparison)

@@ -1,6 +1,6 @@
 """What a simulator predicts for any subset of its pool, as arrays: exactly where it is linear, else by adding up effects."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -75,16 +75,62 @@ def difference_intervals(
         others: those of the subset that it is held against.
         change: what is predicted, about which the interval lies.
     """
+    form = _form_of_recorded(source, recipe)
+    return {} if form is None else _about(form, change, form.difference(members, others)[1])
+
+
+def _form_of_recorded(
+    source: FittedSimulator, recipe: RunSchedule, targets: Float[np.ndarray, "target test"] | None = None
+) -> LinearForm | None:
+    """The arrays that tell spreads of differences; None of another recipe, and where the estimator has none."""
     recorded = recorded_schedule(source.recording.dynamics, source.metric)
     alike = recipe.batch_size == recorded.batch_size and np.array_equal(recipe.learning_rates, recorded.learning_rates)
     if not alike or source.new is not None:
-        return {}
+        return None
     try:
-        form = linear_form_of(source)
+        return linear_form_of(source, targets)
     except DataError:
-        return {}
-    _, spread = form.difference(members, others)
+        return None
+
+
+def _about(form: LinearForm, change: float, spread: float) -> Mapping[float, tuple[float, float]]:
     return {level: (change - reach * spread, change + reach * spread) for level, reach in form.intervals.reach.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class TargetChanges:
+    """Between which bounds changes of the mean over some test examples lie; ``form`` has that mean as its only target."""
+
+    form: LinearForm
+
+    @classmethod
+    def of(
+        cls, source: FittedSimulator, recipe: RunSchedule, tests: Int[np.ndarray, " chosen"]
+    ) -> "TargetChanges | None":
+        """Of the test examples at these places. None where ``difference_intervals`` would have nothing."""
+        weights = np.zeros((1, len(source.scope.test)))
+        weights[0, tests] = 1 / len(tests)
+        form = _form_of_recorded(source, recipe, weights)
+        return None if form is None else cls(form)
+
+    def intervals(
+        self, sets: Sequence[Int[np.ndarray, " subset"]], others: Int[np.ndarray, " other"], change: float
+    ) -> Mapping[float, tuple[float, float]]:
+        """By level, the bounds of what training on one of several sets instead of ``others`` changes, in their mean.
+
+        Of the last step, in the mean over every order. What the sets have in common doesn't cancel, as it would if they
+        were told apart.
+
+        Args:
+            sets: places in the pool, of each set.
+            others: those of the subset that they are held against.
+            change: what is predicted, about which the interval lies.
+        """
+        form = self.form
+        apart = [float(form.breadth.apart(form.recipe, len(one))[-1]) for one in (*sets, others)]
+        shares = np.mean([form.shares_of(one) for one in sets], axis=0) - form.shares_of(others)
+        beside = abs(float(np.mean(apart[:-1])) - apart[-1])
+        return _about(form, change, float(np.sqrt(form.joint_covariance(shares, beside)[0, 0])))
 
 
 def summed_form_of(source: FittedSimulator, seed: int, progress: Progress = silent) -> SummedForm:

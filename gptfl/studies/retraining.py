@@ -14,8 +14,9 @@ from gptfl.core import FIT, Example, Progress, TaskData, fingerprint
 from gptfl.core.curriculum import run_seed
 from gptfl.core.packing import Batching
 from gptfl.core.texts import json_text, parse_json
+from gptfl.evaluation.paired import laid_out
 from gptfl.interruption import leaving
-from gptfl.plugins.guards import runs_of
+from gptfl.plugins.guards import runs_of, workers_of
 from gptfl.plugins.interfaces import Executor, Metric, Plan
 from gptfl.plugins.work import Tally
 from gptfl.recording.recording import OpenedRecording
@@ -27,7 +28,7 @@ from gptfl.store.outputs import written_whole
 from gptfl.tasks.label_noise import corrected, flipped_of
 
 if TYPE_CHECKING:
-    from gptfl.recording.cost import CostEstimate
+    from gptfl.recording.cost import Announce, CostEstimate
 
 
 MAX_RESULTS = 256 * 2**20
@@ -42,12 +43,14 @@ Values = Mapping[str, float]
 class Training:
     """One training: in which repeat, where in the pool flipped labels are corrected beforehand, and on which members.
 
-    Without ``members`` it is on the whole pool.
+    Without ``members`` it is on the whole pool, in the order of the repeat. In the places of the rows ``without`` others
+    come, and everything else is where it is in a training on the whole pool.
     """
 
     repeat: int
     corrected: tuple[int, ...] = ()
     members: tuple[int, ...] | None = None
+    without: tuple[int, ...] = ()
 
 
 @dataclass
@@ -68,6 +71,8 @@ class Retrainer:
     seed: int
     path: Path
     progress: Progress
+    any_metric: bool = False
+    """Whether ``path`` may hold what other metrics came to; each then has trainings of its own."""
     weights: str = ""
     done: dict[str, Values] = field(default_factory=dict)
     lost: int = 0
@@ -94,7 +99,7 @@ class Retrainer:
         choices = trainer.evaluator.choices
         check_tokens(recording.dynamics.settings, trainer.tokenizer, self.pool, self.test, choices, str(recording.path))
         self.lost = cut_damaged_end(self.path)
-        self.done = read_results(self.path, [metric.info.name for metric in self.metrics])
+        self.done = read_results(self.path, [] if self.any_metric else self._names)
 
     def key(self, training: Training) -> str:
         """Fingerprint of everything that determines what a training comes to."""
@@ -107,7 +112,13 @@ class Retrainer:
             # Nothing is added for the whole pool and all test examples, so that what was kept of them is found again.
             *(() if training.members is None else (list(training.members),)),
             *(() if len(self.test) == len(self.recording.dynamics.test) else ([one.id for one in self.test],)),
+            *((("without", list(training.without)),) if training.without else ()),
+            *((("metrics", self._names),) if self.any_metric else ()),
         )
+
+    @property
+    def _names(self) -> list[str]:
+        return [metric.info.name for metric in self.metrics]
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -127,7 +138,8 @@ class Retrainer:
         places = np.array(training.corrected, dtype=np.int64)
         version[places] = len(self.pool) + np.searchsorted(self.flips, places)
         members = np.arange(len(self.pool)) if training.members is None else np.array(training.members, dtype=np.int64)
-        batches = self._batching.fill(members, self.steps, seed)
+        rest, batching = np.setdiff1d(members, training.without), self._batching
+        batches = laid_out(lambda rows, own: batching.fill(rows, self.steps, own), members, rest, seed)
         return Plan(index, seed, FIT, np.where(batches >= 0, version[batches], -1))
 
     @property
@@ -173,6 +185,33 @@ class Retrainer:
                 self.done[self.key(left[run.index])] = ends
                 _write(self.path, self.done)
         return len(left)
+
+    def carry_out(
+        self,
+        executor: Executor,
+        trainings: Sequence[Training],
+        command: str,
+        announce: "Announce | None",
+        dry_run: bool,
+    ) -> int | None:
+        """Announce what the trainings cost, and do those that are left; how many these were, None for a dry run.
+
+        Args:
+            executor: what trains.
+            trainings: each once.
+            command: who locks the workspace meanwhile.
+            announce: called with the cost.
+            dry_run: whether to stop there.
+
+        Raises ``DataError`` as ``open`` does.
+        """
+        self.open()
+        if announce is not None:
+            announce(replace(self.estimate(trainings), workers=workers_of(executor)))
+        if dry_run:
+            return None
+        with self.recording.workspace.lock(command):
+            return self.train(executor, trainings)
 
     def result(self, training: Training) -> Values:
         """What a training came to."""

@@ -47,6 +47,7 @@ WORDS = {
     "report": "--folds 3 --no-comparison --json --output page.html",
     "attribute": "--train t.csv --order o.csv --lr 0.1 --optimiser-state --on self --top 3 --harmful",
     "relabel-study": "--shares 0.1 --steps 4",
+    "removal-study": "--sizes 3,5% --orders 3 --random 4 --estimator exposure-gp --on test:a --dry-run",
     "select": "--from ids.txt --diversity 1.5 --cautious 1 --keep test:a --frontier 5 --point 2 --by source --csv --no-picture",
     "select-study": "--rival tracin-cp --random 3",
     "check": "--by class --output check.md",

@@ -28,6 +28,7 @@ COMMANDS = (
     *("rank --estimator exposure-gp --estimator class-share --how replace --orders 1", "verify --subset A"),
     *("select --size 4 --estimator exposure-gp", "verify --subset A --estimator exposure-gp --dry-run"),
     "select-study --size 4 --random 2 --repeats 2 --rival class-share --estimator exposure-gp",
+    "removal-study --sizes 2 --random 1 --orders 1 --estimator exposure-gp --estimator class-share",
     *("relabel-study --shares 0.5 --repeats 1 --steps 2 --estimator exposure-gp", "inspect RECORDING"),
     *("inspect RECORDING --json", "inspect RECORDING --command", "inspect FEATURES --command"),
     *("export csv", "export gptdynamics", "import gptdynamics"),

@@ -11,12 +11,13 @@ from gptfl.cli.picture import pictured
 from gptfl.options.base import make, places
 from gptfl.options.evaluation import CompareOptions, GridOptions, LearningCurveOptions, VerifyOptions
 from gptfl.options.influence import RankOptions, RelabelStudyOptions, SelectOptions, SelectStudyOptions
+from gptfl.options.removal_study import RemovalStudyOptions
 from gptfl.options.simulation import SimulateOptions
 from tests.cli.conftest import Outcome
 
 DRAWING = (
     CompareOptions, GridOptions, LearningCurveOptions, RankOptions, RelabelStudyOptions, SelectOptions,
-    SelectStudyOptions, SimulateOptions, VerifyOptions,
+    RemovalStudyOptions, SelectStudyOptions, SimulateOptions, VerifyOptions,
 )  # fmt: skip
 SIZED = ("--size", "2")
 NEEDED = {

@@ -15,13 +15,13 @@ def test_each_side_has_its_own_rows_and_the_order_is_one() -> None:
     recipe = RunSchedule(4, np.ones(9), np.array([0, 9]), None)
     one, other = np.array([0, 1, 2, 3, 4, 5, 6]), np.array([3, 4, 5, 6, 7, 8])
     union = np.union1d(one, other)
-    ours, theirs = (laid_out(recipe, union, side, 7) for side in (one, other))
+    ours, theirs = (laid_out(recipe.fill, union, side, 7) for side in (one, other))
     assert set(ours.ravel()) == set(one)
     assert set(theirs.ravel()) == set(other)
     whole = recipe.fill(union, 7)
     both = np.isin(whole, one) & np.isin(whole, other)
     np.testing.assert_array_equal(ours[both], theirs[both])
-    np.testing.assert_array_equal(laid_out(recipe, union, union, 7), whole)
+    np.testing.assert_array_equal(laid_out(recipe.fill, union, union, 7), whole)
     # Each row fills about as many places as any other.
     _, counts = np.unique(ours, return_counts=True)
     assert counts.max() - counts.min() <= 2
@@ -32,7 +32,7 @@ def test_a_run_too_short_for_any_of_a_sides_rows_islaid_out_alone() -> None:
     union = np.arange(40)
     (shown,) = recipe.fill(union, 3).ravel()
     side = np.setdiff1d(union, [shown])[:2]
-    assert set(laid_out(recipe, union, side, 3).ravel()) <= set(side)
+    assert set(laid_out(recipe.fill, union, side, 3).ravel()) <= set(side)
 
 
 def test_the_interval_is_students() -> None:

@@ -18,6 +18,7 @@ from gptfl.options import (
     interchange,
     new_plugin,
     recording,
+    removal_study,
     report,
     simulation,
 )
@@ -26,6 +27,7 @@ from gptfl.options.base import assemble, places
 COMMANDS = (
     *(recording.CollectOptions, interchange.ImportOptions, interchange.ExportOptions, simulation.FeaturizeOptions),
     *(simulation.FitOptions, simulation.SimulateOptions, evaluation.VerifyOptions, evaluation.CompareOptions),
+    removal_study.RemovalStudyOptions,
     *(influence.RankOptions, influence.RelabelStudyOptions, influence.SelectOptions, influence.SelectStudyOptions),
     *(
         evaluation.GridOptions,
@@ -57,6 +59,7 @@ FUNCTIONS = {
     "learning_curve": evaluation.LearningCurveOptions,
     "rank": influence.RankOptions,
     "relabel_study": influence.RelabelStudyOptions,
+    "removal_study": removal_study.RemovalStudyOptions,
     "select": influence.SelectOptions,
     "select_study": influence.SelectStudyOptions,
     "write_report": report.ReportOptions,

@@ -8,7 +8,7 @@ import pytest
 from gptfl.errors import DataError
 from gptfl.simulation import forms
 from gptfl.simulation.counterfactual import Counterfactual
-from gptfl.simulation.forms import difference_intervals, linear_form_of, summed_form_of
+from gptfl.simulation.forms import TargetChanges, difference_intervals, linear_form_of, summed_form_of
 from gptfl.simulation.schedule import recorded_schedule
 from gptfl.simulation.unseen import hold_out_examples, scope_of
 from tests.synthetic import LOSS
@@ -87,3 +87,38 @@ def test_a_pool_too_large_to_leave_each_out_is_refused(source_of, monkeypatch):
     line = "class-share would have to simulate each of 10 examples left out, over 9: fit exposure-gp"
     with pytest.raises(DataError, match=line):
         summed_form_of(source_of("class-share"), 0)
+
+
+def test_a_change_on_some_test_examples_is_told_as_that_on_all(source_of):
+    source = source_of("exposure-gp")
+    recipe = recorded_schedule(source.recording.dynamics, LOSS)
+    every = TargetChanges.of(source, recipe, np.arange(5))
+    expected = difference_intervals(source, recipe, MEMBERS, OTHERS, 0.5)
+    found = every.intervals([MEMBERS], OTHERS, 0.5)
+    for level, bounds in expected.items():
+        np.testing.assert_allclose(found[level], bounds, rtol=1e-6, atol=1e-9)
+    some = np.array([1, 4])
+    told = TargetChanges.of(source, recipe, some)
+    weights = np.isin(np.arange(5), some)[None] / 2
+    joint = linear_form_of(source, weights).joint_change(MEMBERS, OTHERS)
+    reach = told.form.intervals.reach[0.9] * np.sqrt(joint.covariance[0, 0])
+    assert told.intervals([MEMBERS], OTHERS, -0.1)[0.9] == pytest.approx((-0.1 - reach, -0.1 + reach))
+    assert TargetChanges.of(source_of("class-share"), recipe, some) is None
+    assert TargetChanges.of(source, replace(recipe, batch_size=1), some) is None
+
+
+def test_the_mean_over_sets_is_told_together(source_of):
+    source = source_of("exposure-gp")
+    recipe = recorded_schedule(source.recording.dynamics, LOSS)
+    told = TargetChanges.of(source, recipe, np.arange(5))
+    one, other = np.array([0, 1, 2, 3, 4]), np.array([5, 6, 7, 8, 9])
+
+    def width(*sets):
+        low, high = told.intervals(sets, OTHERS, 0.0)[0.9]
+        return high - low
+
+    assert width(one, one) == pytest.approx(width(one))
+    # What one set has more of, the other has less: in their mean both are the whole pool, but for how many rows they have.
+    apart = [told.form.breadth.apart(told.form.recipe, len(rows))[-1] for rows in (one, OTHERS)]
+    beside = told.form.breadth.share * abs(apart[0] - apart[1]) * told.form.targets.moved[0]
+    assert width(one, other) == pytest.approx(2 * told.form.intervals.reach[0.9] * abs(beside), abs=1e-6)
