@@ -11,14 +11,16 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from gptfl.core import Query
-from gptfl.estimators.clock import Places
+from gptfl.estimators.clock import Clock, Places
 from gptfl.estimators.exposure_gp.accumulation import accumulated_counts
 from gptfl.estimators.exposure_gp.curricula import Curricula
 from gptfl.estimators.exposure_gp.own_products import Cells
 
-SHARE = 0.06
-"""By so much of how far the average run has come, a run may end elsewhere for each factor of e in the number of examples:
-one standard deviation (``docs/exposure-gp.md``, "Other numbers of examples than recorded")."""
+SHARE = 3**-0.5
+"""By so much of what the average run changes while its step sizes add up to e times as much (``lately``), a run may end
+elsewhere for each factor of e in the number of examples: one standard deviation. Rows seen again may teach anything between
+nothing and as much as new ones; the root mean square of a number that is anywhere between 0 and 1
+(``docs/exposure-gp.md``, "Other numbers of examples than recorded")."""
 MANY = 10_000
 """Of a pool of so many examples and more, sums are taken over what runs see and not over the pool."""
 ROUNDING = 0.1
@@ -42,6 +44,33 @@ def breadths(runs: Curricula, steps: Int[np.ndarray, " recorded"]) -> Float[np.n
         squares = (exposures**2).sum(axis=1)
         seen = squares > 0
         found[seen, place] = exposures[seen].sum(axis=1) ** 2 / squares[seen]
+    return found
+
+
+def lately(
+    values: Float[np.ndarray, "recorded column"],
+    steps: Int[np.ndarray, " recorded"],
+    clock: Clock,
+) -> Float[np.ndarray, "recorded column"]:
+    """What a trajectory changes for a factor of e in what step sizes have added up to, as it is about each recorded step.
+
+    That is the slope over the logarithm of that sum, between a step and the earliest recorded one since the sum was an e-th
+    of what it is there; where there is none, the recorded step before. Had rows that come again taught nothing, a run on
+    an e-th of the rows would end where one on all of them was at an e-th of the sum. What all runs learn at once, such as the
+    format of the answers, is long behind by then, and counts for nothing. Signed, in the units of ``values``; up to the
+    first step that changed anything all that has changed.
+
+    Args:
+        values: the trajectory at each recorded step, of each test example or other column.
+        steps: the recorded steps, ascending.
+        clock: what the step sizes of the recorded runs add up to.
+    """
+    passed = clock.passed(steps)
+    found = np.zeros(values.shape)
+    for row in range(1, len(steps)):
+        before = min(int(np.searchsorted(passed, passed[row] / np.e)), row - 1)
+        factors = np.log(passed[row] / passed[before]) if 0.0 < passed[before] < passed[row] else 1.0
+        found[row] = (values[row] - values[before]) / factors
     return found
 
 

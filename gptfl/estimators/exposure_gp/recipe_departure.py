@@ -8,7 +8,7 @@ from jaxtyping import Bool, Float, Int
 
 from gptfl.core import Query
 from gptfl.estimators.clock import Clock, Places, since
-from gptfl.estimators.exposure_gp.breadth import SHARE, Breadth
+from gptfl.estimators.exposure_gp.breadth import SHARE, Breadth, lately
 from gptfl.estimators.exposure_gp.requests import RecordedRuns
 
 TYPICAL = (0.1, 0.9)
@@ -107,7 +107,8 @@ def departure(
         centre: the average run on the recorded steps.
         mean: what is predicted.
         breadth: how far the runs' exposures are from being spread over as many examples as recorded ones
-            (``Breadth.apart``): for each unit of it, the average run may be elsewhere by a share of what has changed.
+            (``Breadth.apart``): for each unit of it, the average run may be elsewhere by a share of what it changed
+            lately.
     """
     longer = np.sqrt(recipe.sizes.ratio(query.drawn))
     if places.plain.all() and (longer == 1.0).all() and breadth is None:
@@ -126,7 +127,8 @@ def departure(
     variance = apart**2 + (_times(places.of(places.pace)) * beside) ** 2
     variance = np.where(places.plain[:, None, None], 0.0, variance)
     if breadth is not None:
-        variance = variance + (SHARE * breadth[:, :, None] * moved) ** 2
+        late = between_rows(grid, _lately(centre, grid, recipe.clock), np.clip(places.requested, grid[0], grid[-1]))
+        variance = variance + (SHARE * breadth[:, :, None] * late) ** 2
     noisy = (longer != 1.0).any(axis=1)
     if noisy.any():
         rates = np.where((query.batches >= 0).any(axis=2), query.learning_rates, 0.0)
@@ -137,6 +139,14 @@ def departure(
         more = apart**2 + (_times(places.of(pace)) * beside) ** 2
         variance = variance + np.where(noisy[:, None, None], more, 0.0)
     return np.asarray(np.sqrt(variance))
+
+
+def _lately(
+    centre: Float[np.ndarray, "run grid test"], grid: Int[np.ndarray, " grid"], clock: Clock
+) -> Float[np.ndarray, "run grid test"]:
+    """How much each run's average course changes lately (``breadth.lately``)."""
+    columns = centre.transpose(1, 0, 2).reshape(len(grid), -1)
+    return lately(columns, grid, clock).reshape(len(grid), len(centre), -1).transpose(1, 0, 2)
 
 
 def _times(pace: Float[np.ndarray, "run asked"]) -> Float[np.ndarray, "run asked 1"]:
