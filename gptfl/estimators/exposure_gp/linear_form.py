@@ -14,7 +14,7 @@ from jaxtyping import Float
 from gptfl.core import Query
 from gptfl.core.linear_form import FormBreadth, FormIntervals, FormRecipe, FormTargets, FormVariance, LinearForm
 from gptfl.errors import DataError
-from gptfl.estimators.exposure_gp.breadth import ROUNDING, SHARE, lately
+from gptfl.estimators.exposure_gp.breadth import ROUNDING, SHARE
 from gptfl.estimators.exposure_gp.intervals import LEVELS, SURE, recorded_extremes
 from gptfl.estimators.exposure_gp.model import ExposureModel
 from gptfl.estimators.exposure_gp.process import Curricula, Step, states
@@ -70,7 +70,8 @@ def linear_form(
     base = model.centre + np.stack([posterior.shift * step.size for step, posterior in model.solved])
     breadth = model.recipe.breadth
     assert len(posteriors) == len(steps)
-    late = np.abs(lately(np.column_stack([model.centre, recorded.mean(axis=1)]), steps, model.recipe.clock))
+    course = np.column_stack([model.centre, recorded.mean(axis=1)])
+    late = np.abs(course - course[:1]) * model.recipe.lately[:, None]
     has_width = (model.knows_width or not model.floor) and not model.binary
     extremes = recorded_extremes(model.recorded.values, np.arange(tests), None)
     return LinearForm(
@@ -115,7 +116,7 @@ def _targets(model: ExposureModel, weights: Float[np.ndarray, "target test"], ro
         weights=weights,
         spread=posterior.variance * posterior.strength * (turned @ of_target.T),
         known=np.pad(known, ((0, rows - len(known)), (0, 0), (0, 0))),
-        lately=weights @ lately(recorded, model.recorded.steps, model.recipe.clock)[-1],
+        lately=weights @ (recorded[-1] - recorded[0]) * model.recipe.lately[-1],
     )
 
 

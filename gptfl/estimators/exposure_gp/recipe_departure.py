@@ -59,10 +59,14 @@ def mixture(batches: Int[np.ndarray, "some batch"]) -> Float[np.ndarray, " some"
 
 
 class RecordedRecipe:
-    """How recorded runs were trained: step sizes, sizes of batches, and over how many examples; found when asked for."""
+    """How recorded runs were trained: step sizes, sizes of batches, and over how many examples; found when asked for.
 
-    def __init__(self, recorded: RecordedRuns) -> None:
+    ``even`` are the scores of these runs on the scale on which effects add up.
+    """
+
+    def __init__(self, recorded: RecordedRuns, even: Float[np.ndarray, "run recorded test"]) -> None:
         self._recorded = recorded
+        self._even = even
 
     @cached_property
     def clock(self) -> Clock:
@@ -78,6 +82,11 @@ class RecordedRecipe:
     def breadth(self) -> Breadth:
         """Over how many examples their exposures are spread."""
         return Breadth.of(self._recorded.curricula, self._recorded.steps)
+
+    @cached_property
+    def lately(self) -> Float[np.ndarray, " recorded"]:
+        """What the average run changed lately, as a share of all that it has changed (``breadth.lately``)."""
+        return lately(self._even, self._recorded.steps, self.clock)
 
 
 def departure(
@@ -127,7 +136,7 @@ def departure(
     variance = apart**2 + (_times(places.of(places.pace)) * beside) ** 2
     variance = np.where(places.plain[:, None, None], 0.0, variance)
     if breadth is not None:
-        late = between_rows(grid, _lately(centre, grid, recipe.clock), np.clip(places.requested, grid[0], grid[-1]))
+        late = np.interp(np.clip(places.requested, grid[0], grid[-1]), grid, recipe.lately)[:, :, None] * moved
         variance = variance + (SHARE * breadth[:, :, None] * late) ** 2
     noisy = (longer != 1.0).any(axis=1)
     if noisy.any():
@@ -139,14 +148,6 @@ def departure(
         more = apart**2 + (_times(places.of(pace)) * beside) ** 2
         variance = variance + np.where(noisy[:, None, None], more, 0.0)
     return np.asarray(np.sqrt(variance))
-
-
-def _lately(
-    centre: Float[np.ndarray, "run grid test"], grid: Int[np.ndarray, " grid"], clock: Clock
-) -> Float[np.ndarray, "run grid test"]:
-    """How much each run's average course changes lately (``breadth.lately``)."""
-    columns = centre.transpose(1, 0, 2).reshape(len(grid), -1)
-    return lately(columns, grid, clock).reshape(len(grid), len(centre), -1).transpose(1, 0, 2)
 
 
 def _times(pace: Float[np.ndarray, "run asked"]) -> Float[np.ndarray, "run asked 1"]:

@@ -5,7 +5,7 @@ import pytest
 
 from gptfl.core import Query
 from gptfl.estimators.clock import Clock
-from gptfl.estimators.exposure_gp.breadth import SHARE, Breadth, breadths, lately
+from gptfl.estimators.exposure_gp.breadth import SHARE, UNKNOWN, Breadth, breadths, lately, squared
 from gptfl.estimators.exposure_gp.curricula import Curricula
 from gptfl.estimators.exposure_gp.recipe_departure import departure
 from tests.estimators.exposure_gp.straight import BATCHES, CENTRE, GRID, RATES, RECIPE, RUNS
@@ -35,7 +35,7 @@ def test_runs_over_fewer_or_more_examples_are_uncertain_by_a_share_of_what_the_a
     assert away[0, -1] > 0.3
     alone = departure(query, places, RECIPE, CENTRE[None], CENTRE[None])
     more = departure(query, places, RECIPE, CENTRE[None], CENTRE[None], away)
-    late = lately(CENTRE, GRID, RECIPE.clock)
+    late = RECIPE.lately[:, None] * (CENTRE - CENTRE[0])
     np.testing.assert_allclose(more**2 - alone**2, (SHARE * away[:, :, None] * late) ** 2, atol=1e-12)
 
 
@@ -49,37 +49,56 @@ def clock_of(rates):
     return Clock(sums, sums)
 
 
-def test_what_a_trajectory_changes_lately_is_its_slope_over_the_logarithm_of_the_step_sizes():
+def test_what_a_course_changes_lately_is_its_slope_over_the_logarithm_of_the_step_sizes():
     steps, clock = np.arange(0, 41, 2), clock_of(np.linspace(1.0, 0.1, 40))
-    passed = clock.most[steps]
-    slopes = np.array([-0.7, 0.2])
+    passed, slopes = clock.most[steps], np.array([-0.7, 0.2])
     values = np.append([[5.0, 0.0]], 3.0 + slopes * np.log(passed[1:, None]), axis=0)
-    found = lately(values, steps, clock)
-    # The first recorded step after the start has all that has changed; what came before it plays no part later.
-    np.testing.assert_allclose(found[:2], [[0.0, 0.0], values[1] - values[0]])
-    np.testing.assert_allclose(found[2:], np.tile(slopes, (len(steps) - 2, 1)), rtol=1e-9)
+    whole = np.sqrt(((values[2:] - values[0]) ** 2).sum(axis=1))
+    expected = np.minimum(np.linalg.norm(slopes) / whole, 1.0)
+    np.testing.assert_allclose(lately(values[None], steps, clock)[2:], expected, rtol=1e-9)
 
 
 def test_what_is_learned_at_once_counts_for_nothing_later():
-    values = np.array([6.0, 0.5, 0.5, 0.5, 0.5])[:, None]
-    np.testing.assert_array_equal(lately(values, np.array([0, 1, 2, 4, 8]), clock_of(np.ones(8))).ravel(), [0, -5.5, 0, 0, 0])
+    values = np.array([6.0, 0.5, 0.5, 0.5, 0.5])[None, :, None]
+    found = lately(values, np.array([0, 1, 2, 4, 8]), clock_of(np.ones(8)))
+    np.testing.assert_array_equal(found, [UNKNOWN, UNKNOWN, 0.0, 0.0, 0.0])
+
+
+def test_a_share_stands_in_where_no_step_since_an_eth_of_the_sum_was_recorded():
+    values = np.array([6.0, 0.8, 0.5])[None, :, None]
+    found = lately(values, np.array([0, 25, 100]), clock_of(np.ones(100)))
+    np.testing.assert_array_equal(found, UNKNOWN)
+    np.testing.assert_array_equal(lately(values, np.array([0, 1, 2]), clock_of(np.zeros(2))), UNKNOWN)
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_it_is_taken_between_a_step_and_the_earliest_recorded_since_an_eth_of_the_sum(seed):
+def test_it_is_taken_from_the_earliest_recorded_step_since_an_eth_of_the_sum(seed):
     random = np.random.default_rng(seed)
     steps = np.sort(random.choice(60, 9, replace=False))
     rates, values = random.uniform(0.1, 1.0, 60), random.normal(size=(9, 2))
-    found, sums = lately(values, steps, clock_of(rates)), np.append(0.0, np.cumsum(rates))
-    np.testing.assert_array_equal(found[0], 0.0)
+    found, sums = lately(values[None], steps, clock_of(rates)), np.append(0.0, np.cumsum(rates))
+    sums = sums[steps] - sums[steps[0]]
     for row in range(1, 9):
-        here = sums[steps[row]] - sums[steps[0]]
-        place = next(k for k in range(9) if sums[steps[k]] - sums[steps[0]] >= here / np.e or k == row - 1)
-        there = sums[steps[place]] - sums[steps[0]]
-        factor = np.log(here / there) if there > 0 else 1.0
-        np.testing.assert_allclose(found[row], (values[row] - values[place]) / factor)
+        place = next(k for k in range(9) if sums[k] >= sums[row] / np.e)
+        if place == row:
+            assert found[row] == UNKNOWN
+            continue
+        slope = np.linalg.norm(values[row] - values[place]) / np.log(sums[row] / sums[place])
+        assert found[row] == pytest.approx(min(slope / np.linalg.norm(values[row] - values[0]), 1.0))
 
 
-def test_a_recording_whose_step_sizes_are_nothing_has_no_slope():
-    found = lately(np.array([[1.0], [1.0], [2.0]]), np.array([0, 1, 2]), clock_of(np.zeros(2)))
-    np.testing.assert_array_equal(found.ravel(), [0.0, 0.0, 1.0])
+def test_what_chance_adds_to_the_square_of_a_mean_change_is_taken_off():
+    random = np.random.default_rng(0)
+    true = random.normal(size=400)
+    noisy = true + random.normal(scale=2.0, size=(5, 400))
+    assert squared(noisy) == pytest.approx(np.mean(true**2), abs=0.3)
+    assert np.mean(noisy.mean(axis=0) ** 2) > np.mean(true**2) + 0.5
+    noisy[0, :200], noisy[:, 7] = np.nan, np.nan
+    total = 0.0
+    for column in np.delete(np.arange(400), 7):
+        own = [value for value in noisy[:, column] if np.isfinite(value)]
+        total += (np.mean(own) ** 2 - np.var(own, ddof=1) / len(own)) / 399
+    assert squared(noisy) == pytest.approx(total)
+    assert squared(np.full((3, 2), np.nan)) == 0.0
+    assert squared(np.array([[1.0], [-1.0]])) == 0.0
+    assert squared(np.array([[2.0, 1.0]])) == 2.5
