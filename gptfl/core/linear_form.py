@@ -64,15 +64,15 @@ class FormVariance:
 class FormBreadth:
     """Over how many examples the exposures of recorded runs are spread, at least and at most, and what others cost.
 
-    For each factor of e outside of these, a run may end elsewhere by ``share`` of ``moved``, how far the average run has
-    come; a difference of logarithms of up to ``rounding`` is none. Columns are those of ``FormVariance``.
+    For each factor of e outside of these, a run may end elsewhere by ``share`` of ``lately``, what the average run changes
+    while its step sizes add up to e times as much; a difference of logarithms of up to ``rounding`` is none. Columns are those of ``FormVariance``.
     """
 
     least: Float[np.ndarray, " recorded"]
     most: Float[np.ndarray, " recorded"]
     share: float
     rounding: float
-    moved: Float[np.ndarray, "recorded column"]
+    lately: Float[np.ndarray, "recorded column"]
 
     def apart(self, recipe: FormRecipe, count: int) -> Float[np.ndarray, " recorded"]:
         """How far a subset of so many examples, taken in turn, lies outside: a difference of logarithms, 0 inside."""
@@ -109,14 +109,14 @@ class FormIntervals:
 class FormTargets:
     """Weighted means of test examples whose changes are told together, at the last step and in the metric's units.
 
-    ``weights`` says what each test example counts. ``spread``, ``known`` and ``moved`` are as in ``FormVariance`` and
-    ``FormBreadth``, for each two of the targets; ``moved`` keeps its sign.
+    ``weights`` says what each test example counts. ``spread``, ``known`` and ``lately`` are as in ``FormVariance`` and
+    ``FormBreadth``, for each two of the targets; ``lately`` keeps its sign.
     """
 
     weights: Float[np.ndarray, "target test"]
     spread: Float[np.ndarray, "target target"]
     known: Float[np.ndarray, "row target target"]
-    moved: Float[np.ndarray, " target"]
+    lately: Float[np.ndarray, " target"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,7 +175,7 @@ class LinearForm:
         even = self.base + self.slope @ state
         signal, before = self.variance.of(members, weight, state)
         apart = self.breadth.apart(self.recipe, len(members))[:, None]
-        beside = (self.breadth.share * apart * self.breadth.moved) ** 2
+        beside = (self.breadth.share * apart * self.breadth.lately) ** 2
         spread = np.sqrt((signal + self.variance.noise) * scale**2 + beside)
         ends = [(one[-1, :tests] + beside[-1, :tests]).sum() for one in (signal, before)]
         values = self.link.back(even)
@@ -207,7 +207,7 @@ class LinearForm:
         shares = self.shares_of(members) - self.shares_of(others)
         left, _ = self.variance.between(shares, shares @ self.factors)
         ours, theirs = (self.breadth.apart(self.recipe, len(one))[-1] for one in (members, others))
-        beside = self.breadth.share * abs(ours - theirs) * self.breadth.moved[-1, tests]
+        beside = self.breadth.share * abs(ours - theirs) * self.breadth.lately[-1, tests]
         spread = np.sqrt(left[-1, tests] * self.intervals.scale**2 + beside**2)
         return ends[0] - ends[1], float(spread)
 
@@ -250,7 +250,7 @@ class LinearForm:
         distance = max(float(place @ variance.quadratic[-1] @ place + shares**2 @ variance.squares[:, -1]), 0.0)
         along = (variance.rows[-1] @ (shares @ self.factors)) ** 2
         left = distance * targets.spread - np.tensordot(along, targets.known, 1)
-        beside = self.breadth.share * apart * targets.moved
+        beside = self.breadth.share * apart * targets.lately
         return np.asarray(_covariance(left) * self.intervals.scale**2 + np.outer(beside, beside))
 
     def ends(self, members: Int[np.ndarray, " subset"]) -> Float[np.ndarray, " test"]:

@@ -80,6 +80,11 @@ class Clock:
         pace = np.divide(passed, usual, out=np.ones(passed.shape), where=usual > 0)
         return Places(query.steps, self._at(passed, first, grid), passed, pace, most, grid)
 
+    def passed(self, steps: Int[np.ndarray, " some"]) -> Float[np.ndarray, " some"]:
+        """What step sizes have added up to since the first of these ascending steps, in the middle of least and most."""
+        low, high = self._bounds(steps, int(steps[0]))
+        return np.asarray((low + high) / 2)
+
     def along(
         self, passed: Float[np.ndarray, "run step_and_end"], first: int, grid: Int[np.ndarray, " grid"]
     ) -> Float[np.ndarray, "run step_and_end"]:

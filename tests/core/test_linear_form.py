@@ -87,7 +87,7 @@ def test_intervals_reach_as_many_deviations_as_they_say_on_the_even_scale():
     found = form.predict(MEMBERS)
     weight = form.weights[MEMBERS].sum()
     signal, before = form.variance.of(MEMBERS, weight, form.factors[MEMBERS].sum(axis=0) / weight)
-    beside = (0.06 * form.breadth.apart(RECIPE, 3)[:, None] * form.breadth.moved) ** 2
+    beside = (0.06 * form.breadth.apart(RECIPE, 3)[:, None] * form.breadth.lately) ** 2
     spread = np.sqrt(1.5**2 * (signal + form.variance.noise) + beside)
     for level, reach in ((0.5, 0.7), (0.9, 1.7)):
         low, high = found.intervals[level]

@@ -11,14 +11,18 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from gptfl.core import Query
-from gptfl.estimators.clock import Places
+from gptfl.estimators.clock import Clock, Places
 from gptfl.estimators.exposure_gp.accumulation import accumulated_counts
 from gptfl.estimators.exposure_gp.curricula import Curricula
 from gptfl.estimators.exposure_gp.own_products import Cells
 
-SHARE = 0.06
-"""By so much of how far the average run has come, a run may end elsewhere for each factor of e in the number of examples:
-one standard deviation (``docs/exposure-gp.md``, "Other numbers of examples than recorded")."""
+SHARE = 3**-0.5
+"""By so much of what the average run changes while its step sizes add up to e times as much, a run may end elsewhere for each
+factor of e in the number of examples: one standard deviation. Rows seen again may teach anything between nothing and as much as
+new ones; the root mean square of a number that is anywhere between 0 and 1 (``docs/exposure-gp.md``, "Other numbers of examples
+than recorded")."""
+UNKNOWN = 0.1
+"""That change, as a share of all that has changed, where too few steps were recorded to tell it."""
 MANY = 10_000
 """Of a pool of so many examples and more, sums are taken over what runs see and not over the pool."""
 ROUNDING = 0.1
@@ -43,6 +47,47 @@ def breadths(runs: Curricula, steps: Int[np.ndarray, " recorded"]) -> Float[np.n
         seen = squares > 0
         found[seen, place] = exposures[seen].sum(axis=1) ** 2 / squares[seen]
     return found
+
+
+def lately(
+    values: Float[np.ndarray, "run recorded test"], steps: Int[np.ndarray, " recorded"], clock: Clock
+) -> Float[np.ndarray, " recorded"]:
+    """What the average run changes while its step sizes add up to e times as much, as a share of all that it has changed.
+
+    That is its slope over the logarithm of that sum, from the earliest recorded step at which the sum was an e-th or more of what it is.
+    Had rows that come again taught nothing, a run on an e-th of the rows would end where one on all of them was at an
+    e-th of the sum. What all runs learn at once, such as the format of the answers, is long behind by then and counts for
+    nothing. Root mean squares over test examples, less what runs that differ by chance make of the slope; ``UNKNOWN`` where
+    no step was recorded since that was an e-th, and at most 1.
+
+    Args:
+        values: of the runs fitted (NaN: unknown), on the scale on which effects add up.
+        steps: the recorded steps, ascending.
+        clock: what the step sizes of these runs add up to.
+    """
+    passed = clock.passed(steps)
+    found = np.full(len(steps), UNKNOWN)
+    for row in range(1, len(steps)):
+        before = int(np.searchsorted(passed, passed[row] / np.e))
+        if not 0.0 < passed[before] < passed[row]:
+            continue
+        change = squared(values[:, row] - values[:, before]) / np.log(passed[row] / passed[before]) ** 2
+        whole = squared(values[:, row] - values[:, 0])
+        found[row] = min(np.sqrt(change / whole), 1.0) if whole > 0.0 else 0.0
+    return found
+
+
+def squared(changes: Float[np.ndarray, "run test"]) -> float:
+    """The mean over test examples of the square of what changes in the mean over runs, less what chance adds to it."""
+    known = np.isfinite(changes)
+    count = known.sum(axis=0)
+    told = count > 0
+    if not told.any():
+        return 0.0
+    changes, known, count = np.where(known, changes, 0.0)[:, told], known[:, told], count[told]
+    mean = changes.sum(axis=0) / count
+    spread = (np.where(known, changes - mean, 0.0) ** 2).sum(axis=0) / np.maximum(count - 1, 1) / count
+    return max(float((mean**2 - spread).mean()), 0.0)
 
 
 @dataclass(frozen=True, slots=True)

@@ -70,9 +70,8 @@ def linear_form(
     base = model.centre + np.stack([posterior.shift * step.size for step, posterior in model.solved])
     breadth = model.recipe.breadth
     assert len(posteriors) == len(steps)
-    moved = np.concatenate(
-        [np.abs(model.centre - model.centre[:1]), np.abs((recorded - recorded[:1]).mean(axis=1))[:, None]], axis=1
-    )
+    course = np.column_stack([model.centre, recorded.mean(axis=1)])
+    late = np.abs(course - course[:1]) * model.recipe.lately[:, None]
     has_width = (model.knows_width or not model.floor) and not model.binary
     extremes = recorded_extremes(model.recorded.values, np.arange(tests), None)
     return LinearForm(
@@ -93,7 +92,7 @@ def linear_form(
             spread=np.stack([part.spread for part in parts]),
             noise=np.stack([part.noise for part in parts]),
         ),
-        breadth=FormBreadth(breadth.least, breadth.most, SHARE, ROUNDING, moved),
+        breadth=FormBreadth(breadth.least, breadth.most, SHARE, ROUNDING, late),
         intervals=FormIntervals(
             model.interval_scale,
             dict(zip(LEVELS, reach.tolist(), strict=True)) if has_width else {},
@@ -117,7 +116,7 @@ def _targets(model: ExposureModel, weights: Float[np.ndarray, "target test"], ro
         weights=weights,
         spread=posterior.variance * posterior.strength * (turned @ of_target.T),
         known=np.pad(known, ((0, rows - len(known)), (0, 0), (0, 0))),
-        moved=weights @ (recorded[-1] - recorded[0]),
+        lately=weights @ (recorded[-1] - recorded[0]) * model.recipe.lately[-1],
     )
 
 

@@ -97,7 +97,7 @@ class ExposureModel:
     @cached_property
     def recipe(self) -> RecordedRecipe:
         """How the runs fitted were trained."""
-        return RecordedRecipe(self.recorded)
+        return RecordedRecipe(self.recorded, self.even)
 
     def fit_factors(self) -> None:
         """Find by how much more or less than others each test example answers to what is expected."""

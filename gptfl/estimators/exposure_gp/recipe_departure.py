@@ -8,7 +8,7 @@ from jaxtyping import Bool, Float, Int
 
 from gptfl.core import Query
 from gptfl.estimators.clock import Clock, Places, since
-from gptfl.estimators.exposure_gp.breadth import SHARE, Breadth
+from gptfl.estimators.exposure_gp.breadth import SHARE, Breadth, lately
 from gptfl.estimators.exposure_gp.requests import RecordedRuns
 
 TYPICAL = (0.1, 0.9)
@@ -59,10 +59,14 @@ def mixture(batches: Int[np.ndarray, "some batch"]) -> Float[np.ndarray, " some"
 
 
 class RecordedRecipe:
-    """How recorded runs were trained: step sizes, sizes of batches, and over how many examples; found when asked for."""
+    """How recorded runs were trained: step sizes, sizes of batches, and over how many examples; found when asked for.
 
-    def __init__(self, recorded: RecordedRuns) -> None:
+    ``even`` are the scores of these runs on the scale on which effects add up.
+    """
+
+    def __init__(self, recorded: RecordedRuns, even: Float[np.ndarray, "run recorded test"]) -> None:
         self._recorded = recorded
+        self._even = even
 
     @cached_property
     def clock(self) -> Clock:
@@ -78,6 +82,11 @@ class RecordedRecipe:
     def breadth(self) -> Breadth:
         """Over how many examples their exposures are spread."""
         return Breadth.of(self._recorded.curricula, self._recorded.steps)
+
+    @cached_property
+    def lately(self) -> Float[np.ndarray, " recorded"]:
+        """What the average run changed lately, as a share of all that it has changed (``breadth.lately``)."""
+        return lately(self._even, self._recorded.steps, self.clock)
 
 
 def departure(
@@ -107,7 +116,8 @@ def departure(
         centre: the average run on the recorded steps.
         mean: what is predicted.
         breadth: how far the runs' exposures are from being spread over as many examples as recorded ones
-            (``Breadth.apart``): for each unit of it, the average run may be elsewhere by a share of what has changed.
+            (``Breadth.apart``): for each unit of it, the average run may be elsewhere by a share of what it changed
+            lately.
     """
     longer = np.sqrt(recipe.sizes.ratio(query.drawn))
     if places.plain.all() and (longer == 1.0).all() and breadth is None:
@@ -126,7 +136,8 @@ def departure(
     variance = apart**2 + (_times(places.of(places.pace)) * beside) ** 2
     variance = np.where(places.plain[:, None, None], 0.0, variance)
     if breadth is not None:
-        variance = variance + (SHARE * breadth[:, :, None] * moved) ** 2
+        late = np.interp(np.clip(places.requested, grid[0], grid[-1]), grid, recipe.lately)[:, :, None] * moved
+        variance = variance + (SHARE * breadth[:, :, None] * late) ** 2
     noisy = (longer != 1.0).any(axis=1)
     if noisy.any():
         rates = np.where((query.batches >= 0).any(axis=2), query.learning_rates, 0.0)

@@ -51,7 +51,7 @@ def linear_json(form: LinearForm, level: float) -> dict[str, Any]:
         "noise": variance.noise,
         "breadth_least": breadth.least,
         "breadth_most": breadth.most,
-        "moved": breadth.moved,
+        "lately": breadth.lately,
         "extremes": np.nan_to_num(intervals.extremes, posinf=3e38, neginf=-3e38),
     }
     link = form.link

@@ -21,7 +21,7 @@ BATCHES = np.stack([RANDOM.permuted(np.tile(np.arange(12), (12, 1)), axis=1)[:, 
 RUNS = Curricula(BATCHES, np.tile(RATES, (3, 1)))
 
 
-RECIPE = RecordedRecipe(RecordedRuns(RUNS, GRID, np.zeros((3, 5, 3)), 12))
-
-
 CENTRE = np.stack([3 - 0.1 * GRID, 2 + 0.05 * GRID, np.ones(5)], axis=1)
+
+
+RECIPE = RecordedRecipe(RecordedRuns(RUNS, GRID, np.zeros((3, 5, 3)), 12), np.tile(CENTRE, (3, 1, 1)))

@@ -125,7 +125,7 @@ def test_the_spread_of_the_mean_is_that_of_a_plain_regression():
     signal = posterior.variance * weights @ left @ weights
     chance = posterior.variance * weights @ noise @ weights * (1 + 1 / 8)
     found = form.predict(members)
-    beside = (form.breadth.share * form.breadth.apart(form.recipe, 3)[-1] * form.breadth.moved[-1, -1]) ** 2
+    beside = (form.breadth.share * form.breadth.apart(form.recipe, 3)[-1] * form.breadth.lately[-1, -1]) ** 2
     scale = form.intervals.scale**2
     assert found.spread[-1] == pytest.approx(np.sqrt(scale * (signal + chance) + beside), rel=1e-3)
     assert found.effect_spread == pytest.approx(np.sqrt(scale * signal + beside), rel=1e-3)
@@ -160,7 +160,7 @@ def test_the_spread_of_a_difference_is_that_of_a_plain_regression():
     weights = step.size / TEST
     signal = posterior.variance * weights @ left @ weights
     outside = [form.breadth.apart(form.recipe, len(one))[-1] for one in subsets]
-    beside = form.breadth.share * (outside[0] - outside[1]) * form.breadth.moved[-1, -1]
+    beside = form.breadth.share * (outside[0] - outside[1]) * form.breadth.lately[-1, -1]
     change, spread = form.difference(*subsets)
     assert spread == pytest.approx(np.sqrt(form.intervals.scale**2 * signal + beside**2), rel=1e-3)
     ends = [estimator.predict(about(one, first, rates)).values[0, -1].mean() for one in subsets]

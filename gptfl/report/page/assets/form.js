@@ -148,7 +148,7 @@ class LinearForm {
       const [left, before] = this.varianceAt(row, place, state, own[row]);
       let [open, prior] = [0, 0];
       for (let column = 0; column <= tests; column++) {
-        const beside = (this.breadth_share * apart[row] * this.moved.values[row * (tests + 1) + column]) ** 2;
+        const beside = (this.breadth_share * apart[row] * this.lately.values[row * (tests + 1) + column]) ** 2;
         const noise = this.noise.values[row * (tests + 1) + column];
         const spread = Math.sqrt((left[column] + noise) * this.interval_scale ** 2 + beside);
         if (column === tests) {
@@ -204,7 +204,7 @@ class LinearForm {
     }
     const [left] = this.varianceAt(last, difference(this.square_factors), difference(this.factors), own);
     const outside = (subset) => (subset === null ? 0 : this.apart(counted(subset))[last]);
-    const beside = this.breadth_share * Math.abs(outside(on) - outside(other)) * this.moved.values[last * (this.tests + 1) + this.tests];
+    const beside = this.breadth_share * Math.abs(outside(on) - outside(other)) * this.lately.values[last * (this.tests + 1) + this.tests];
     return Math.sqrt(left[this.tests] * this.interval_scale ** 2 + beside ** 2);
   }
 }
