@@ -11,7 +11,18 @@ from gptfl.errors import DataError
 from gptfl.estimators.exposure_gp import run_sums
 from gptfl.estimators.exposure_gp.blocked_states import BlockedStates
 from gptfl.estimators.exposure_gp.estimator import ExposureGp
-from tests.estimators.exposure_gp.worlds import POOL, STEPS, TEST, Held, about, exact, in_blocks, of_first, question, world
+from tests.estimators.exposure_gp.worlds import (
+    POOL,
+    STEPS,
+    TEST,
+    Held,
+    about,
+    exact,
+    in_blocks,
+    of_first,
+    question,
+    world,
+)
 
 CLOSE = {"rtol": 2e-3, "atol": 2e-4}
 """Hyperparameters are looked for to no more digits, and sums are kept in 32 bits."""
