@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -14,6 +15,8 @@ from gptfl.estimators.exposure_gp.accumulation import Vectors
 from gptfl.estimators.exposure_gp.gradient_prior import PriorProducts
 
 _POINT = re.compile(r"(raw|preconditioned|split)-(\d{1,9})")
+CENTRES = "exposure-gp: centres"
+"""Under which a memo keeps the mean vectors of sets."""
 LEVELS = 4
 """At so many points the lengths of test gradients are looked at."""
 _BEST = ("preconditioned", "raw", "split")
@@ -41,15 +44,19 @@ class Sources:
 
     sets: Mapping[str, Sides]
     centres: Mapping[str, Float[np.ndarray, " d"]] = field(default_factory=dict)
+    memo: dict[str, Any] | None = field(default=None, repr=False, compare=False)
+    """What was read of the pool for fits before (``Features.memo``); None where nothing is kept."""
 
     @classmethod
-    def of(cls, sets: Mapping[str, Sides]) -> "Sources":
+    def of(cls, sets: Mapping[str, Sides], memo: dict[str, Any] | None = None) -> "Sources":
         """Sources of the sets fitted, which set the centres."""
-        centres = {
-            name: np.zeros(one.train.shape[1]) if _is_point(name, one) else _mean(one.train)
-            for name, one in sets.items()
-        }
-        return cls(sets, centres)
+        known = {} if memo is None else memo
+        if CENTRES not in known:
+            known[CENTRES] = {
+                name: np.zeros(one.train.shape[1]) if _is_point(name, one) else _mean(one.train)
+                for name, one in sets.items()
+            }
+        return cls(sets, known[CENTRES], memo)
 
     @property
     def in_blocks(self) -> bool:
@@ -243,7 +250,7 @@ def sources_of(features: Features | None, pool: int, test: int) -> Sources:
         in_memory = () if isinstance(one.train, BlockedRows) else (one.train,)
         if not all(np.isfinite(vectors).all() for vectors in (*in_memory, one.test)):
             raise DataError(f"feature set {name!r} holds numbers that aren't finite", "featurize again")
-    return Sources.of(sets)
+    return Sources.of(sets, features.memo)
 
 
 def _mean(rows: Float[np.ndarray, "example d"] | BlockedRows) -> Float[np.ndarray, " d"]:
