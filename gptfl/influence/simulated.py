@@ -86,7 +86,7 @@ class Replace:
     @property
     def due(self) -> Int[np.ndarray, " due"]:
         """The examples that it tells of."""
-        return self.candidates[self.told]
+        return np.asarray(self.candidates[self.told])
 
     @property
     def size(self) -> int:
@@ -208,7 +208,7 @@ def simulated(
     if subject.itself:
         source = replace(source, scope=pool_as_test(source, features))
         first, notes = initial_metrics(source, recipe, own, first)
-    trials: list[Drop] | list[Replace]
+    trials: list[Drop | Replace]
     if how == DROP:
         trials = list(drops(recipe, pool, orders, seed))
         notes += (
@@ -229,7 +229,7 @@ def _influence(
     source: FittedSimulator,
     subject: InfluenceTarget,
     recipe: RunSchedule,
-    trials: Sequence[Drop] | Sequence[Replace],
+    trials: Sequence[Drop | Replace],
     first: Float[np.ndarray, " test"],
     progress: Progress,
     how: str,
@@ -262,7 +262,7 @@ def _influence(
 
 
 def mean_effects(
-    trials: Sequence[Drop] | Sequence[Replace], final: Final, reading: Reading, pool: int, chunk: int
+    trials: Sequence[Drop | Replace], final: Final, reading: Reading, pool: int, chunk: int
 ) -> Float[np.ndarray, " pool"]:
     """The mean effect of each example over the trials in which it is dropped or put in another's place; 0 for others.
 

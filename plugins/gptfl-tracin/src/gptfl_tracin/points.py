@@ -76,7 +76,7 @@ class Points:
         self, batches: Int[np.ndarray, "run step batch"], interpolate: bool
     ) -> tuple[Int[np.ndarray, "run step"], Int[np.ndarray, "run step"], Float[np.ndarray, "run step"]]:
         """For each step of each run the point at or before it, the next, and how far it goes by that one."""
-        filled = (batches >= 0).any(axis=2)
+        filled = np.asarray((batches >= 0).any(axis=2))
         shape = filled.shape
         left, right, share = np.zeros(shape, np.int64), np.zeros(shape, np.int64), np.zeros(shape)
         for run in range(len(filled)):
