@@ -7,7 +7,8 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 from jaxtyping import Float, Int
 
-from gptfl.core.values import fingerprint
+from gptfl.core.blocked_products import BlockedProducts, as_products
+from gptfl.core.values import Blocks, fingerprint
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +23,8 @@ class GradientProducts:
     tokens over the pool's mean, and where it clips, times the mean factor around the point. An optimiser without second
     moments divides by a constant. All trained parameters count. With ``own_counted`` the second moment is the one after
     a further step, to which the example's own gradient adds its square. ``seed`` is the reference run's, ``learning_rates`` its step sizes.
+    Of a large pool ``raw`` and ``preconditioned`` are ``BlockedProducts``, read some rows at a time; only estimators whose tag
+    ``blocks`` is true are given those.
     """
 
     seed: int
@@ -32,22 +35,58 @@ class GradientProducts:
     self_raw: Float[np.ndarray, "point pool"]
     self_preconditioned: Float[np.ndarray, "point pool"]
     own_counted: bool = False
+    _known: list[str] = field(default_factory=list, init=False, repr=False, compare=False)
+    """The fingerprint, once it was computed."""
 
     @property
     def fingerprint(self) -> str:
-        """Fingerprint of every product."""
-        arrays = (self.raw, self.preconditioned, self.self_raw, self.self_preconditioned)
-        return fingerprint(self.seed, self.steps, self.learning_rates, *arrays, *_counted(self.own_counted))
+        """Fingerprint of every product; reads some rows at a time."""
+        if not self._known:
+            arrays = (_blocks(self.raw), _blocks(self.preconditioned), self.self_raw, self.self_preconditioned)
+            about = (self.seed, self.steps, self.learning_rates)
+            self._known.append(fingerprint(*about, *arrays, *_counted(self.own_counted)))
+        return self._known[0]
+
+    @property
+    def in_blocks(self) -> bool:
+        """Whether products are read some rows of the pool at a time."""
+        return isinstance(self.raw, BlockedProducts) or isinstance(self.preconditioned, BlockedProducts)
+
+    @property
+    def nbytes(self) -> int:
+        """How many bytes the products of pairs take in memory."""
+        return sum(one.size * one.dtype.itemsize for one in (self.raw, self.preconditioned))
+
+    def in_memory(self) -> "GradientProducts":
+        """The same with all products in memory."""
+        if not self.in_blocks:
+            return self
+        return replace(self, raw=np.asarray(self.raw), preconditioned=np.asarray(self.preconditioned))
 
     def of_examples(self, pool: Int[np.ndarray, " kept"], tests: Int[np.ndarray, " chosen"]) -> "GradientProducts":
-        """Those of the examples at these places."""
+        """Those of the examples at these places; those of the pool ascend where products are read in blocks."""
         return replace(
             self,
-            raw=self.raw[:, pool][:, :, tests],
-            preconditioned=self.preconditioned[:, pool][:, :, tests],
+            raw=_of_examples(self.raw, pool, tests),
+            preconditioned=_of_examples(self.preconditioned, pool, tests),
             self_raw=self.self_raw[:, pool],
             self_preconditioned=self.self_preconditioned[:, pool],
         )
+
+
+def _of_examples(
+    products: Float[np.ndarray, "point pool test"], pool: Int[np.ndarray, " kept"], tests: Int[np.ndarray, " chosen"]
+) -> Float[np.ndarray, "point kept chosen"]:
+    if isinstance(products, BlockedProducts):
+        return as_products(products.of_examples(pool, tests))
+    return np.asarray(products[:, pool][:, :, tests])
+
+
+def _blocks(products: Float[np.ndarray, "point pool test"]) -> np.ndarray | Blocks:
+    """Products as they are fingerprinted, in memory or not."""
+    if isinstance(products, BlockedProducts):
+        return Blocks(products.dtype, products.shape, products.blocks())
+    return products
 
 
 @dataclass(frozen=True, slots=True)

@@ -43,6 +43,15 @@ class Features:
     seconds: float | None = None
     _known: list[str] = field(default_factory=list, init=False, repr=False, compare=False)
     """The fingerprint, once it was computed."""
+    memo: dict[str, Any] | None = field(default=None, init=False, repr=False, compare=False)
+    """What fits worked out of the vectors and the next ones to the same vectors may take; None where nothing is kept."""
+
+    def remembering(self) -> "Features":
+        """The same, with a memo that estimators fitted to it share."""
+        found = replace(self)
+        object.__setattr__(found, "_known", self._known)
+        object.__setattr__(found, "memo", {})
+        return found
 
     @property
     def fingerprint(self) -> str:

@@ -59,6 +59,8 @@ class HeldOutEvaluation:
     means: list[np.ndarray] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     done: int = 0
+    shared: dict[int, tuple[Features, Features]] = field(default_factory=dict, repr=False)
+    """Features that are read in blocks, and the same with a memo; by the id of the first."""
 
     @property
     def scored(self) -> np.ndarray:
@@ -184,7 +186,7 @@ class HeldOutEvaluation:
         """
         splits = self.splits if splits is None else splits
         part = self.recording.registry.find("estimator", entry.name)
-        label, features = entry.label, entry.feature_choice.features
+        label, features = entry.label, self._shared(entry.feature_choice.features)
         answers: list[RunPrediction] = []
         # Of a fit to a large pool no more is held than is told of it: the next division's takes its room.
         fitted: FittedEstimator | None = None
@@ -232,6 +234,15 @@ class HeldOutEvaluation:
             conditions=fitted.named.estimator.tags.conditions,
             encoder=entry.feature_choice.encoder,
         )
+
+    def _shared(self, features: Features | None) -> Features | None:
+        """The features as every division and row gets them: what is read of a large pool in blocks, once for all."""
+        if features is None or not features.in_blocks or len(self.splits) < 2:
+            return features
+        if id(features) not in self.shared:
+            # The features are held, so that no others get their id.
+            self.shared[id(features)] = features, features.remembering()
+        return self.shared[id(features)][1]
 
 
 def _intervals(answers: Sequence[RunPrediction]) -> Intervals:

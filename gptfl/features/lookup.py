@@ -201,7 +201,7 @@ def fitted_features(
     Raises ``DataError`` where no file has them.
     """
     dynamics = recording.dynamics
-    pool, test = _fitted_rows(recording, blind)
+    pool, test = fitted_rows(recording, blind)
     seen = examples_at(dynamics.pool, pool), examples_at(dynamics.test, test)
     for path in _feature_paths(recording, found, given):
         features = read_features(path)
@@ -228,7 +228,7 @@ def referred_features(
     Raises ``DataError`` where no file has them.
     """
     dynamics = recording.dynamics
-    pool, test = _fitted_rows(recording, blind)
+    pool, test = fitted_rows(recording, blind)
     for path in _feature_paths(recording, found, given):
         features = read_features(path, known=True)
         if {name: whole_digest(one.train) for name, one in features.sets.items()} == dict(digests):
@@ -253,7 +253,7 @@ def open_fitted_features(
     Raises ``DataError`` where no file has them.
     """
     dynamics = recording.dynamics
-    pool, test = _fitted_rows(recording, blind)
+    pool, test = fitted_rows(recording, blind)
     examples = examples_fingerprint(examples_at(dynamics.pool, pool), examples_at(dynamics.test, test))
     kept_pool, kept_test = (
         np.isin(np.arange(len(side)), rows) for side, rows in ((dynamics.pool, pool), (dynamics.test, test))
@@ -266,7 +266,7 @@ def open_fitted_features(
     raise _no_features(recording, found, given)
 
 
-def _fitted_rows(recording: OpenedRecording, blind: bool) -> tuple[Int[np.ndarray, " pool"], Int[np.ndarray, " test"]]:
+def fitted_rows(recording: OpenedRecording, blind: bool) -> tuple[Int[np.ndarray, " pool"], Int[np.ndarray, " test"]]:
     """The places of the examples that a simulator was fitted to."""
     dynamics, held_out = recording.dynamics, recording.held_out
     hidden = () if blind or held_out is None else held_out.pool

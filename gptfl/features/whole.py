@@ -1,6 +1,6 @@
-"""Vectors of a large pool for those that need all of them in memory: what that takes, and whether there is so much."""
+"""What is read of a large pool in blocks, for those that need all of it in memory: what that takes, and whether it's there."""
 
-from gptfl.core import Features
+from gptfl.core import Features, GradientProducts
 from gptfl.core.free_memory import free_memory
 from gptfl.errors import ResourceError
 
@@ -28,6 +28,27 @@ def in_memory(features: Features, who: str) -> tuple[Features, tuple[str, ...]]:
             "dimensions=N, or --set points=S of gradients)",
         )
     return features.in_memory(), (takes,)
+
+
+def products_in_memory(gradients: GradientProducts, who: str) -> GradientProducts:
+    """Gradient products that are all in memory.
+
+    Args:
+        gradients: of a recording.
+        who: needs them, as messages call it.
+
+    Raises ``ResourceError`` where they don't fit into the memory that is free.
+    """
+    if not gradients.in_blocks:
+        return gradients
+    # They are there once, and whoever takes them may copy one kind.
+    needed, free = 2 * gradients.nbytes, free_memory()
+    if free is not None and needed > free:
+        raise ResourceError(
+            f"{who} needs all gradient products at once, up to {_gigabytes(needed)} of memory, and {_gigabytes(free)} are free",
+            "take an estimator that reads them some at a time, such as tracin-cp",
+        )
+    return gradients.in_memory()
 
 
 def memory_needed(features: Features) -> int:

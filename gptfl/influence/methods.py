@@ -13,7 +13,7 @@ from gptfl.influence.self_influence import InitialMetrics
 from gptfl.influence.simulated import simulated
 from gptfl.influence.targets import CLOSED_FORM, DERIVATIVE, REMOVE, REPLACE, Influence, InfluenceTarget
 from gptfl.options.defaults import FEW_RUNS
-from gptfl.plugins.optional import InfluencesItself, InfluencesTests, TellsInfluence, has_self_influence
+from gptfl.plugins.optional import InfluencesItself, InfluencesMean, InfluencesTests, TellsInfluence, has_self_influence
 from gptfl.simulation.schedule import recorded_schedule
 from gptfl.simulation.simulator import FittedSimulator
 
@@ -92,9 +92,11 @@ def direct_influence(source: FittedSimulator, subject: InfluenceTarget) -> Float
     shape: tuple[int, ...] = (len(dynamics.pool),)
     if isinstance(estimator, InfluencesItself) and subject.tests is None:
         values = np.asarray(estimator.self_influence(), dtype=np.float64)
+    elif isinstance(estimator, InfluencesMean) and subject.tests is not None:
+        values = np.asarray(estimator.mean_influence(subject.tests), dtype=np.float64)
     elif isinstance(estimator, InfluencesTests):
         shape = (*shape, len(dynamics.test))
         values = np.asarray(estimator.influence(), dtype=np.float64)
     if values.shape != shape or not np.isfinite(values).all():
         raise PluginError(f"{part.who} told influences of shape {values.shape}, not finite ones of {shape}", "mend it")
-    return values if subject.tests is None else np.asarray(values[:, subject.tests].mean(axis=1))
+    return values if values.ndim == 1 or subject.tests is None else np.asarray(values[:, subject.tests].mean(axis=1))

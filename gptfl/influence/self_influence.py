@@ -107,6 +107,15 @@ def pool_as_test(source: FittedSimulator, features: str | Path | Features | None
     return Scope(pool, pool, source.scope.pool_seen, np.full(len(pool), -1), found)
 
 
+def of_tests(scope: Scope, begin: int, end: int) -> Scope:
+    """The same questions about some of the test examples, whose vectors alone are taken into memory."""
+    features = scope.features
+    if features is not None:
+        sets = {key: replace(one, test=np.asarray(one.test[begin:end])) for key, one in features.sets.items()}
+        features = replace(features, sets=sets)
+    return replace(scope, test=scope.test[begin:end], test_seen=scope.test_seen[begin:end], features=features)
+
+
 def initial_metrics(
     source: FittedSimulator, recipe: RunSchedule, own: InitialMetrics | None, first: Float[np.ndarray, " test"]
 ) -> tuple[Float[np.ndarray, " pool"], tuple[str, ...]]:

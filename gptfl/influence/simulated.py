@@ -10,7 +10,7 @@ from jaxtyping import Float, Int
 from gptfl.core import Features, Progress
 from gptfl.core.curriculum import RunStream, generator, run_seed
 from gptfl.errors import DataError
-from gptfl.influence.self_influence import InitialMetrics, initial_metrics, pool_as_test
+from gptfl.influence.self_influence import InitialMetrics, initial_metrics, of_tests, pool_as_test
 from gptfl.influence.targets import DROP, Influence, InfluenceTarget
 from gptfl.simulation.schedule import RunSchedule, recorded_schedule
 from gptfl.simulation.simulator import FittedSimulator
@@ -24,17 +24,18 @@ class Reading:
     """How to read from the test examples what a training example is to influence.
 
     ``tests`` are those whose mean counts; None stands for each training example's own place among the test examples,
-    which are then the pool's.
+    which are then the pool's from ``begin`` on.
     """
 
     tests: Int[np.ndarray, " chosen"] | None
+    begin: int = 0
 
     def of(
         self, values: Float[np.ndarray, "run test"], examples: Int[np.ndarray, " example"]
     ) -> Float[np.ndarray, "run example"]:
         """Each run's value of what each of these training examples is to influence."""
         if self.tests is None:
-            return values[:, examples]
+            return values[:, examples - self.begin]
         return np.broadcast_to(values[:, self.tests].mean(axis=1)[:, None], (len(values), len(examples)))
 
 
@@ -48,7 +49,11 @@ class Drop:
     @property
     def size(self) -> int:
         """How many curricula it takes."""
-        return len(self.due) + 1
+        return len(self.due) + 1 if len(self.due) else 0
+
+    def about(self, first: int, end: int) -> "Drop":
+        """The same of the examples from ``first`` to ``end`` alone."""
+        return replace(self, due=self.due[(self.due >= first) & (self.due < end)])
 
     def effects(self, final: Final, reading: Reading, chunk: int) -> Float[np.ndarray, " due"]:
         """The metric with each example, less the metric without it."""
@@ -67,28 +72,35 @@ EMPTY = -2
 
 @dataclass(frozen=True, slots=True)
 class Replace:
-    """One run in which one member's places are taken by each of ``candidates`` in turn; the first ``due`` are told."""
+    """One run in which one member's places are taken by each of ``candidates`` in turn.
+
+    It tells of those at ``told``, which ascend.
+    """
 
     template: Int[np.ndarray, "step batch"]
     """Places among ``others``, -1 where the candidate goes, and ``EMPTY`` for padding."""
     others: Int[np.ndarray, " other"]
     candidates: Int[np.ndarray, " candidate"]
-    count: int
+    told: Int[np.ndarray, " due"]
 
     @property
     def due(self) -> Int[np.ndarray, " due"]:
         """The examples that it tells of."""
-        return self.candidates[: self.count]
+        return np.asarray(self.candidates[self.told])
 
     @property
     def size(self) -> int:
         """How many curricula it takes."""
-        return len(self.candidates)
+        return len(self.candidates) if len(self.told) else 0
+
+    def about(self, first: int, end: int) -> "Replace":
+        """The same of the examples from ``first`` to ``end`` alone; it takes as many curricula."""
+        return replace(self, told=self.told[(self.due >= first) & (self.due < end)])
 
     def effects(self, final: Final, reading: Reading, chunk: int) -> Float[np.ndarray, " due"]:
         """The metric with each example, less the mean of the metrics with each other candidate in its place."""
-        own = np.empty(self.count)
-        total = np.zeros(self.count)
+        own = np.empty(len(self.told))
+        total = np.zeros(len(self.told))
         for begin in range(0, len(self.candidates), chunk):
             names = self.candidates[begin : begin + chunk]
             ids = np.concatenate([np.broadcast_to(self.others, (len(names), len(self.others))), names[:, None]], axis=1)
@@ -96,8 +108,8 @@ class Replace:
                 final(np.where(self.template == EMPTY, -1, ids[:, self.template])).astype(np.float64), self.due
             )
             total += values.sum(axis=0)
-            there = np.arange(begin, min(begin + len(names), self.count))
-            own[there] = values[there - begin, there]
+            there = np.flatnonzero((self.told >= begin) & (self.told < begin + len(names)))
+            own[there] = values[self.told[there] - begin, there]
         return own - (total - own) / (len(self.candidates) - 1)
 
 
@@ -149,7 +161,7 @@ def replacements(recipe: RunSchedule, pool: int, orders: int, seed: int) -> Iter
             # The last of a run's members is the one whose places are taken.
             slot[members] = np.append(np.arange(size - 1), -1)
             template = slot[batches]
-            yield Replace(template, turned[candidates:], turned[:candidates], min(candidates, pool - begin))
+            yield Replace(template, turned[candidates:], turned[:candidates], np.arange(min(candidates, pool - begin)))
 
 
 def members_of_run(recipe: RunSchedule, pool: int) -> int:
@@ -159,6 +171,8 @@ def members_of_run(recipe: RunSchedule, pool: int) -> int:
 
 MAX_NUMBERS = 2**22
 """So many batch entries and predicted values are held at once (32 MB)."""
+TESTS = 1024
+"""So many training examples stand among the test examples at once, for influence on themselves."""
 ALMOST = 1e-9
 """A spread of influences below this share of the metric's own size is rounding."""
 
@@ -194,7 +208,7 @@ def simulated(
     if subject.itself:
         source = replace(source, scope=pool_as_test(source, features))
         first, notes = initial_metrics(source, recipe, own, first)
-    trials: list[Drop] | list[Replace]
+    trials: list[Drop | Replace]
     if how == DROP:
         trials = list(drops(recipe, pool, orders, seed))
         notes += (
@@ -203,17 +217,7 @@ def simulated(
         )
     else:
         trials = list(replacements(recipe, pool, orders, seed))
-    total, done = sum(trial.size for trial in trials), 0
-    chunk = max(1, MAX_NUMBERS // (int(recipe.seen) + len(recipe.grid) * len(first)))
-
-    def final(batches: Int[np.ndarray, "run step batch"]) -> Float[np.ndarray, "run test"]:
-        nonlocal done
-        values = source.predict(recipe.query(batches, first)).values[:, -1]
-        done += len(batches)
-        progress("rank", done, total, f"{source.found.estimator}, --how {how}")
-        return values
-
-    influence = mean_effects(trials, final, Reading(subject.tests), pool, chunk)
+    influence = _influence(source, subject, recipe, trials, first, progress, how)
     sign = 1.0 if source.metric.higher_is_better else -1.0
     if np.ptp(influence) <= ALMOST * max(float(np.abs(first).mean()), 1e-30):
         notes += (f"{source.found.estimator} tells no example from another: all have the same influence",)
@@ -221,10 +225,46 @@ def simulated(
     return Influence(sign * influence, how, int(recipe.grid[-1]), notes)
 
 
-def mean_effects(
-    trials: Sequence[Drop] | Sequence[Replace], final: Final, reading: Reading, pool: int, chunk: int
+def _influence(
+    source: FittedSimulator,
+    subject: InfluenceTarget,
+    recipe: RunSchedule,
+    trials: Sequence[Drop | Replace],
+    first: Float[np.ndarray, " test"],
+    progress: Progress,
+    how: str,
 ) -> Float[np.ndarray, " pool"]:
-    """The mean effect of each example over the trials in which it is dropped or put in another's place.
+    """The mean effect of each training example over trials; on themselves, of some of them at a time."""
+    pool, influence = len(source.recording.dynamics.pool), np.empty(len(source.recording.dynamics.pool))
+    size, done = TESTS if subject.itself else pool, 0
+    starts = range(0, pool, size)
+    total = sum(trial.about(begin, begin + size).size for begin in starts for trial in trials)
+    for begin in starts:
+        some = replace(source, scope=of_tests(source.scope, begin, begin + size)) if subject.itself else source
+        values = first[begin : begin + size] if subject.itself else first
+        chunk = max(1, MAX_NUMBERS // (int(recipe.seen) + len(recipe.grid) * len(values)))
+
+        def final(
+            batches: Int[np.ndarray, "run step batch"],
+            some: FittedSimulator = some,
+            values: Float[np.ndarray, " test"] = values,
+        ) -> Float[np.ndarray, "run test"]:
+            nonlocal done
+            found = some.predict(recipe.query(batches, values)).values[:, -1]
+            done += len(batches)
+            progress("rank", done, total, f"{some.found.estimator}, --how {how}")
+            return found
+
+        ours = [trial.about(begin, begin + size) for trial in trials]
+        effects = mean_effects(ours, final, Reading(subject.tests, begin), pool, chunk)
+        influence[begin : begin + size] = effects[begin : begin + size]
+    return influence
+
+
+def mean_effects(
+    trials: Sequence[Drop | Replace], final: Final, reading: Reading, pool: int, chunk: int
+) -> Float[np.ndarray, " pool"]:
+    """The mean effect of each example over the trials in which it is dropped or put in another's place; 0 for others.
 
     Args:
         trials: runs in which examples are dropped or put in another's place.
@@ -235,9 +275,10 @@ def mean_effects(
     """
     total, count = np.zeros(pool), np.zeros(pool)
     for trial in trials:
-        total[trial.due] += trial.effects(final, reading, chunk)
-        count[trial.due] += 1
-    return total / count
+        if trial.size:
+            total[trial.due] += trial.effects(final, reading, chunk)
+            count[trial.due] += 1
+    return np.divide(total, count, out=np.zeros(pool), where=count > 0)
 
 
 def typical_recipe(source: FittedSimulator) -> RunSchedule:

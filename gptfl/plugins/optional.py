@@ -6,7 +6,7 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 from jaxtyping import Float, Int
 
-from gptfl.core import Dynamics, Example, Features, Progress, Query
+from gptfl.core import Dynamics, Example, Features, GradientProducts, Progress, Query
 from gptfl.core.linear_form import LinearForm
 from gptfl.core.outlook import RunOutlook
 from gptfl.plugins.interfaces import Estimator
@@ -92,6 +92,23 @@ class RefersToVectors(Protocol):
 
 
 @runtime_checkable
+class RefersToProducts(Protocol):
+    """What an estimator may also offer: its state may lack the gradient products, which are given to it again."""
+
+    @property
+    def lacks_products(self) -> bool:
+        """Whether it was restored from a state without them."""
+        ...
+
+    def use_products(self, gradients: GradientProducts) -> None:
+        """Called after ``restore`` with the products that it was fitted to, which may be ``BlockedProducts``.
+
+        Raises ``DataError`` where they aren't.
+        """
+        ...
+
+
+@runtime_checkable
 class CountsOperations(Protocol):
     """What an estimator may also offer: what its answers cost."""
 
@@ -117,6 +134,18 @@ class InfluencesTests(Protocol):
 
     def influence(self) -> Float[np.ndarray, "pool test"]:
         """The influence of each pool example on each test example. Raises ``DataError`` where it can't be told."""
+        ...
+
+
+@runtime_checkable
+class InfluencesMean(Protocol):
+    """What an estimator that tells influence on the test examples may also offer: that on the mean of some of them.
+
+    It needs no array of all pairs, which a large pool has too many of.
+    """
+
+    def mean_influence(self, tests: Int[np.ndarray, " chosen"]) -> Float[np.ndarray, " pool"]:
+        """The mean of ``influence`` over the test examples at some places. Raises ``DataError`` as it does."""
         ...
 
 

@@ -27,7 +27,7 @@ OPTIONAL: Mapping[str, Sequence[str]] = {
     "encoder": ("use_recording", "encode_new"),
     "estimator": (
         *("influence", "self_influence", "influence_of", "influence_on_target", "influence_of_groups"),
-        *("outlook_on_target", "linear_form", "flops"),
+        *("outlook_on_target", "linear_form", "flops", "mean_influence", "use_vectors", "use_products"),
     ),
     "executor": ("perform",),
 }
@@ -226,6 +226,7 @@ ANSWERS: Mapping[tuple[str, str], Callable[..., Any]] = {
     ("estimator", "fit"): _no_estimator("fit"),
     ("estimator", "restore"): _no_estimator("restore"),
     ("estimator", "influence"): _numbers,
+    ("estimator", "mean_influence"): _numbers,
     ("estimator", "self_influence"): _numbers,
     ("estimator", "flops"): lambda part, answer, *given: float(answer),
     ("estimator", "notes_"): _lines,

@@ -10,6 +10,7 @@ import numpy as np
 from rich.filesize import decimal
 
 from gptfl.core import FIT, TEST, VALIDATION, Dynamics, Example, MetricInfo, Run, tasks_of, user_path, word_of
+from gptfl.core.blocked_products import any_finite
 from gptfl.core.display import Listed
 from gptfl.core.examples import CLEAN
 from gptfl.core.excerpts import excerpts
@@ -155,7 +156,7 @@ def _gradients(dynamics: Dynamics) -> Rows:
     if found is not None:
         _, pool, test = found.raw.shape
         steps = ", ".join(map(str, found.steps.tolist()))
-        divided = "raw and preconditioned" if np.isfinite(found.preconditioned).any() else "raw"
+        divided = "raw and preconditioned" if any_finite(found.preconditioned) else "raw"
         rows.append(("gradients", f"{pool} x {test} products at steps {steps} of a reference run, {divided}"))
     sketches = dynamics.sketches
     if sketches is not None:

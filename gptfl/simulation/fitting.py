@@ -9,8 +9,9 @@ from gptfl.core.blocked_rows import whole_digest
 from gptfl.core.splits import Split
 from gptfl.core.versions import installed_version
 from gptfl.errors import DataError, ResourceError
+from gptfl.features.whole import products_in_memory
 from gptfl.plugins.interfaces import Estimator
-from gptfl.plugins.optional import HasFitNotes, RefersToVectors
+from gptfl.plugins.optional import HasFitNotes, RefersToProducts, RefersToVectors
 from gptfl.plugins.parts import OWN
 from gptfl.recording.recording import OpenedRecording
 from gptfl.simulation.requirements import NamedEstimator
@@ -53,12 +54,16 @@ def fit_data(
         features: of the same examples, None where the estimator works without.
         seed: for what the estimator draws.
         progress: called along the way.
-        estimator: its tags say which gradients it is given.
+        estimator: its tags say which gradients it is given, and whether it reads them some at a time.
+
+    Raises ``ResourceError`` where it needs more products in memory than there is room for.
     """
     dynamics = recording.dynamics
     gradients = dynamics.gradients if "gradients" in estimator.tags.requires else None
     if gradients is None and "gradients" in estimator.tags.uses:
         gradients = dynamics.known_products
+    if gradients is not None and not estimator.tags.blocks:
+        gradients = products_in_memory(gradients, estimator.name)
     return FitData(
         dynamics.pool,
         dynamics.test,
@@ -151,7 +156,7 @@ def fit_or_load(named: NamedEstimator, recording: OpenedRecording, data: FitData
             try:
                 found = read_simulator(candidate)
                 if found.key == key:
-                    return _restored(named, found, data.features)
+                    return _restored(named, found, data)
             except (DataError, ResourceError) as error:
                 notes.append(f"{named.part.name} was fitted again, because {error.problem}")
     fitted = fit_fresh(named, recording, data)
@@ -164,10 +169,12 @@ def fit_or_load(named: NamedEstimator, recording: OpenedRecording, data: FitData
     return FittedEstimator(fitted.named, key, fitted.seconds, notes=(*notes, *fitted.notes))
 
 
-def _restored(named: NamedEstimator, found: SimulatorFile, features: Features | None) -> FittedEstimator:
+def _restored(named: NamedEstimator, found: SimulatorFile, data: FitData) -> FittedEstimator:
     estimator = named.estimator.restore(found.state)
-    if features is not None and isinstance(estimator, RefersToVectors) and estimator.lacks_vectors:
-        estimator.use_vectors(features)
+    if data.features is not None and isinstance(estimator, RefersToVectors) and estimator.lacks_vectors:
+        estimator.use_vectors(data.features)
+    if data.gradients is not None and isinstance(estimator, RefersToProducts) and estimator.lacks_products:
+        estimator.use_products(data.gradients)
     notes = tuple(str(note) for note in found.info.get("notes", ()))
     return FittedEstimator(
         NamedEstimator(named.part, estimator), found.key, float(found.info.get("seconds", 0.0)), True, notes

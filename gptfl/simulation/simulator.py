@@ -10,12 +10,11 @@ from jaxtyping import Float
 from gptfl.core import Dynamics, Features, MetricInfo, Prediction, Progress, Query, silent, user_path
 from gptfl.core.holdout import TEST, TRAIN
 from gptfl.errors import DataError, PluginError, UsageError
-from gptfl.features.lookup import fitted_features, referred_features
+from gptfl.features.lookup import fitted_features
 from gptfl.plugins.guards import checked
-from gptfl.plugins.optional import RefersToVectors
 from gptfl.plugins.registry import Registry
 from gptfl.recording.recording import OpenedRecording, focused, open_recording, others_note
-from gptfl.simulation.fitting import VECTORS
+from gptfl.simulation.given_again import give_again
 from gptfl.simulation.requirements import NamedEstimator, refusal
 from gptfl.simulation.schedule import first_scores
 from gptfl.simulation.unseen import Scope, holdout_from_json, scope_of
@@ -136,7 +135,7 @@ def open_fitted(
     recording = _recording_of(found, path, user_path(dynamics), space, {} if read is None else read)
     recording = replace(recording, held_out=holdout_from_json(found.info.get("unseen"), recording.dynamics, str(path)))
     named = _restored(found, path, recording.registry)
-    _give_vectors(named, recording, found, features)
+    give_again(named.estimator, recording, found, features)
     return FittedSimulator(
         recording,
         path,
@@ -146,15 +145,6 @@ def open_fitted(
         (*notes, *fit_notes(found)),
         _scope(recording, found, named, features),
     )
-
-
-def _give_vectors(
-    named: NamedEstimator, recording: OpenedRecording, found: SimulatorFile, features: str | Path | None
-) -> None:
-    """Let an estimator have the vectors that its simulator refers to. Raises ``DataError`` where they aren't to be found."""
-    estimator, known = named.estimator, found.info.get(VECTORS)
-    if isinstance(estimator, RefersToVectors) and estimator.lacks_vectors and isinstance(known, dict):
-        estimator.use_vectors(referred_features(recording, found, estimator.tags.blind, known, features))
 
 
 def _recording_of(

@@ -13,6 +13,7 @@ from gptfl.core.examples import RESERVED
 from gptfl.core.holdout import SIDES, TEST, TRAIN, HeldOutExamples, kept_places
 from gptfl.core.queries import features_at
 from gptfl.errors import DataError, GptflError, UsageError
+from gptfl.features.whole import products_in_memory
 from gptfl.plugins.interfaces import Estimator
 from gptfl.plugins.registry import Registry
 from gptfl.recording.recording import OpenedRecording
@@ -166,6 +167,8 @@ def scope_of(
     """
     pool, test = len(dynamics.pool), len(dynamics.test)
     products = dynamics.known_products if held_out is not None and "gradients" in estimator.tags.uses else None
+    if products is not None and not estimator.tags.blocks:
+        products = products_in_memory(products, estimator.name)
     hidden = () if held_out is None or estimator.tags.blind else held_out.pool
     chosen = np.arange(test) if tests is None else tests
     examples = tuple(dynamics.test[i] for i in chosen)

@@ -1,16 +1,23 @@
 """Gradient products inside a recording."""
 
+import math
+
 import h5py
 import numpy as np
+from jaxtyping import Float
 
 from gptfl.core import GradientProducts
+from gptfl.core.blocked_products import BlockedProducts, as_products
 from gptfl.errors import DataError
 from gptfl.store import hdf5
+from gptfl.store.stored_products import stored_products
 
 PRODUCTS = ("raw", "preconditioned")
 OWN = ("self_raw", "self_preconditioned")
 OWN_COUNTED = "own_counted"
 REMEDY = "record it again with gptfl collect --gradients reference"
+LARGE = 2**25
+"""Products that are so many numbers or more, of one kind, stay in their file, and are read some rows at a time."""
 
 
 def put_gradients(file: h5py.File, gradients: GradientProducts, pool: int, test: int) -> None:
@@ -37,7 +44,16 @@ def put_products(group: h5py.Group, gradients: GradientProducts) -> None:
     hdf5.put_array(group, "steps", gradients.steps)
     hdf5.put_array(group, "learning_rates", gradients.learning_rates)
     for name in (*PRODUCTS, *OWN):
-        hdf5.put_array(group, name, getattr(gradients, name))
+        # All of those that lie in another file are in memory here: to write them is no daily work.
+        hdf5.put_array(group, name, np.asarray(getattr(gradients, name)))
+
+
+def _products(group: h5py.Group, name: str) -> Float[np.ndarray, "point pool test"]:
+    """Products of one kind, in memory or, where they are ``LARGE``, as they lie in the file."""
+    shape = hdf5.get_shape(group, name, "f")
+    if len(shape) != 3 or math.prod(shape) < LARGE or shape[0] == 0:
+        return hdf5.get_array(group, name, 3, "f")
+    return as_products(BlockedProducts(stored_products(hdf5.get_dataset(group, name, 3, "f"))))
 
 
 def get_gradients(file: h5py.File, pool: int, test: int) -> GradientProducts | None:
@@ -62,7 +78,7 @@ def get_products(group: h5py.Group, pool: int, test: int, remedy: str = REMEDY) 
         seed=hdf5.get_int(group, "seed"),
         steps=hdf5.get_array(group, "steps", 1, "i"),
         learning_rates=hdf5.get_array(group, "learning_rates", 1, "f"),
-        **{name: hdf5.get_array(group, name, 3, "f") for name in PRODUCTS},
+        **{name: _products(group, name) for name in PRODUCTS},
         **{name: hdf5.get_array(group, name, 2, "f") for name in OWN},
         own_counted=get_own_counted(group),
     )

@@ -158,10 +158,10 @@ def get_shape(group: h5py.Group, name: str, kinds: str = "biuf") -> tuple[int, .
     return tuple(dataset.shape)
 
 
-def get_rows(dataset: h5py.Dataset, start: int, stop: int) -> np.ndarray:
-    """Rows ``start`` to ``stop`` of an array that ``get_dataset`` gave."""
+def get_rows(dataset: h5py.Dataset, start: int, stop: int, at: tuple[int, ...] = ()) -> np.ndarray:
+    """Rows ``start`` to ``stop`` of an array that ``get_dataset`` gave; ``at`` are places on the axes before theirs."""
     with _reading(dataset.parent, dataset.name.rpartition("/")[2]):
-        rows = np.asarray(dataset[start:stop])
+        rows = np.asarray(dataset[(*at, slice(start, stop))])
     return rows.astype(rows.dtype.newbyteorder("="), copy=False)
 
 

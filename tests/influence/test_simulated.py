@@ -6,7 +6,8 @@ import pytest
 import gptfl
 from gptfl.errors import DataError
 from gptfl.influence import simulated as simulated_influence
-from gptfl.simulation.simulator import open_fitted
+from gptfl.simulation.simulator import FittedSimulator, open_fitted
+from gptfl.store import features as stored
 from gptfl.store.features import write_features
 from gptfl.store.recordings import write_dynamics
 from tests.ranked import (
@@ -49,3 +50,21 @@ def test_runs_over_the_whole_pool_leave_nothing_to_replace_with(tmp_path, teller
     with pytest.raises(DataError, match=r"--how replace: the recorded runs see all 6 .*: use --how drop"):
         gptfl.rank(workspace=tmp_path, how="replace")
     assert len(gptfl.rank(workspace=tmp_path, how="drop").rankings[0].influence) == 6
+
+
+@pytest.mark.parametrize("how", ["drop", "replace"])
+def test_influence_on_themselves_is_found_for_some_examples_at_a_time(ranked_space, monkeypatch, how) -> None:
+    settings = {"epochs": 30}
+    gptfl.fit("gptfluence", workspace=ranked_space, settings=settings)
+    whole = gptfl.rank(workspace=ranked_space, on="self", how=how, orders=2, seed=5).rankings[0].influence
+    asked = []
+    predict = FittedSimulator.predict
+    monkeypatch.setattr(
+        FittedSimulator, "predict", lambda self, query: asked.append(query.first.shape[1]) or predict(self, query)
+    )
+    monkeypatch.setattr(simulated_influence, "TESTS", 3)
+    for large in (2**25, 1):  # in memory, and in blocks
+        monkeypatch.setattr(stored, "LARGE", large)
+        parts = gptfl.rank(workspace=ranked_space, on="self", how=how, orders=2, seed=5).rankings[0].influence
+        np.testing.assert_allclose(parts, whole, rtol=1e-3, atol=1e-6)
+    assert max(asked) == 3

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Int
 
+from gptfl.core.blocked_products import all_finite
 from gptfl.core.blocked_rows import row_blocks
 from gptfl.estimators.exposure_gp.accumulation import Vectors
 
@@ -35,10 +36,10 @@ class PriorProducts:
             # A point at a time, since those of a large pool are gigabytes.
             there, rows = [], []
             for place, one in enumerate(products[name]):
-                if not np.isfinite(one).all():
+                if not all_finite(one):
                     continue
                 with np.errstate(over="ignore"):
-                    row = one.astype(np.float32)
+                    row = np.array(one, np.float32)
                 np.negative(row, out=row)
                 if np.isfinite(row).all():
                     there.append(place)

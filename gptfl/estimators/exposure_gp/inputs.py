@@ -3,17 +3,20 @@
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int
 
 from gptfl.core import Features
-from gptfl.core.blocked_rows import BlockedRows, row_blocks
+from gptfl.core.blocked_rows import BlockedRows, row_blocks, rows_at_once
 from gptfl.errors import DataError
 from gptfl.estimators.exposure_gp.accumulation import Vectors
 from gptfl.estimators.exposure_gp.gradient_prior import PriorProducts
 
 _POINT = re.compile(r"(raw|preconditioned|split)-(\d{1,9})")
+CENTRES = "exposure-gp: centres"
+"""Under which a memo keeps the mean vectors of sets."""
 LEVELS = 4
 """At so many points the lengths of test gradients are looked at."""
 _BEST = ("preconditioned", "raw", "split")
@@ -41,15 +44,19 @@ class Sources:
 
     sets: Mapping[str, Sides]
     centres: Mapping[str, Float[np.ndarray, " d"]] = field(default_factory=dict)
+    memo: dict[str, Any] | None = field(default=None, repr=False, compare=False)
+    """What was read of the pool for fits before (``Features.memo``); None where nothing is kept."""
 
     @classmethod
-    def of(cls, sets: Mapping[str, Sides]) -> "Sources":
+    def of(cls, sets: Mapping[str, Sides], memo: dict[str, Any] | None = None) -> "Sources":
         """Sources of the sets fitted, which set the centres."""
-        centres = {
-            name: np.zeros(one.train.shape[1]) if _is_point(name, one) else _mean(one.train)
-            for name, one in sets.items()
-        }
-        return cls(sets, centres)
+        known = {} if memo is None else memo
+        if CENTRES not in known:
+            known[CENTRES] = {
+                name: np.zeros(one.train.shape[1]) if _is_point(name, one) else _mean(one.train)
+                for name, one in sets.items()
+            }
+        return cls(sets, known[CENTRES], memo)
 
     @property
     def in_blocks(self) -> bool:
@@ -148,23 +155,22 @@ class Sources:
 
     def estimated(
         self,
-        train: Mapping[str, Float[np.ndarray, "example d"]],
+        train: Mapping[str, Float[np.ndarray, "example d"] | BlockedRows],
         test: Mapping[str, Float[np.ndarray, "test d"]],
-        like: PriorProducts,
+        known: PriorProducts,
     ) -> PriorProducts:
-        """The products of these examples' gradient vectors, of such kinds and at such points as ``like`` has.
+        """Products of these examples' gradients, with those of their vectors in place of the unknown ones (NaN).
 
-        A point without vectors takes those of the nearest one that has some; a kind without any is left out.
+        A point without vectors takes those of the nearest one that has some; a kind without any stays as it is. The
+        training examples' vectors are read some rows at a time, and only those that have an unknown product.
         """
         found = {}
-        for name, one in like.kinds.items():
-            points = self.standing_in(name)
-            if points:
-                nearest = [min(points, key=lambda point: abs(point[0] - step))[1] for step in one.points.tolist()]
-                rows = [
-                    -(np.asarray(train[place], np.float32) @ np.asarray(test[place], np.float32).T) for place in nearest
-                ]
-                found[name] = Vectors(one.points, np.stack(rows))
+        for name, one in known.kinds.items():
+            rows, points = one.rows.copy(), self.standing_in(name)
+            for place, step in enumerate(one.points.tolist() if points else ()):
+                nearest = min(points, key=lambda point: abs(point[0] - step))[1]
+                _fill(rows[place], train[nearest], np.asarray(test[nearest], np.float32))
+            found[name] = Vectors(one.points, rows)
         return PriorProducts(found)
 
     @property
@@ -244,13 +250,30 @@ def sources_of(features: Features | None, pool: int, test: int) -> Sources:
         in_memory = () if isinstance(one.train, BlockedRows) else (one.train,)
         if not all(np.isfinite(vectors).all() for vectors in (*in_memory, one.test)):
             raise DataError(f"feature set {name!r} holds numbers that aren't finite", "featurize again")
-    return Sources.of(sets)
+    return Sources.of(sets, features.memo)
 
 
 def _mean(rows: Float[np.ndarray, "example d"] | BlockedRows) -> Float[np.ndarray, " d"]:
     if not isinstance(rows, BlockedRows):
         return np.asarray(rows.mean(axis=0, dtype=np.float64))
     return np.asarray(sum(block.sum(axis=0, dtype=np.float64) for _, block in rows.blocks()) / max(len(rows), 1))
+
+
+def _fill(
+    products: Float[np.ndarray, "example test"],
+    train: Float[np.ndarray, "example d"] | BlockedRows,
+    test: Float[np.ndarray, "test d"],
+) -> None:
+    """Put minus the products of vectors where products are NaN."""
+    count = rows_at_once(4 * max(train.shape[1], len(test)))
+    for start in range(0, len(products), count):
+        part = products[start : start + count]
+        unknown = np.isnan(part)
+        row, column = (np.flatnonzero(unknown.any(axis=axis)) for axis in (1, 0))
+        if len(row):
+            some = np.ix_(row, column)
+            ours = -(np.asarray(train[start + row], np.float32) @ test[column].T)
+            part[some] = np.where(unknown[some], ours, part[some])
 
 
 def _is_point(name: str, sides: Sides) -> bool:

@@ -131,8 +131,8 @@ class PoolStates:
         known = self.products.taken(np.where(own < self.pool, own, -1), fitted)
         known = known if products is None else known.filled(products)
         if not known.whole:
-            train = {name: np.asarray(one.train) for name, one in self.sources.sets.items()} if train is None else train
-            known = known.filled(self.sources.estimated(train, ends, known))
+            vectors = {name: one.train for name, one in self.sources.sets.items()} if train is None else train
+            known = self.sources.estimated(vectors, ends, known)
         return known.ways()
 
     def fitted(self, steps: Int[np.ndarray, " recorded"]) -> Iterator[States]:

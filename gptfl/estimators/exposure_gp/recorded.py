@@ -8,7 +8,8 @@ from jaxtyping import Float, Int
 
 from gptfl.core import FitData, GradientProducts, Run, Unseen
 from gptfl.core.examples import weights_of
-from gptfl.errors import DataError
+from gptfl.core.free_memory import free_memory
+from gptfl.errors import DataError, ResourceError
 from gptfl.estimators.exposure_gp.gradient_prior import PriorProducts
 from gptfl.estimators.exposure_gp.process import Curricula
 from gptfl.estimators.exposure_gp.requests import RecordedRuns
@@ -179,9 +180,18 @@ def _sparse(values: Float[np.ndarray, "run grid test"], names: Sequence[str]) ->
 
 
 def products_of(gradients: GradientProducts | None) -> PriorProducts | None:
-    """Gradient products as the model takes them, None where none were recorded."""
+    """Gradient products as the model takes them, None where none were recorded.
+
+    Raises ``ResourceError`` where they are read in blocks and don't fit into memory.
+    """
     if gradients is None:
         return None
+    needed, free = 4 * (gradients.raw.size + gradients.preconditioned.size), free_memory()
+    if gradients.in_blocks and free is not None and needed > free:
+        raise ResourceError(
+            f"{WHO} holds the recording's gradient products in memory, up to {needed / 1e9:.2g} GB, and {free / 1e9:.2g} GB are free",
+            "give it sketches alone (products=false)",
+        )
     found = PriorProducts.of(gradients.steps, raw=gradients.raw, preconditioned=gradients.preconditioned)
     return found if found.kinds else None
 

@@ -4,12 +4,13 @@ All that a Gaussian process over runs needs of a pool's vectors are the runs' ex
 run and recorded step. They are read once, some rows at a time, and of a question about some examples only theirs are.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 from jaxtyping import Float, Int
 
+from gptfl.core import fingerprint
 from gptfl.core.blocked_rows import BLOCK_BYTES, BlockedRows
 from gptfl.errors import DataError
 from gptfl.estimators.exposure_gp.curricula import RECENT, Curricula
@@ -19,6 +20,10 @@ Rows = Mapping[str, Float[np.ndarray, "example d"] | BlockedRows]
 """Vectors of examples by the name of their set, in memory or not."""
 
 
+MEANS, SUMS = "exposure-gp: means", "exposure-gp: sums"
+"""Under which a memo keeps means of the pool and sums of runs."""
+KEPT_BYTES = 2**28
+"""A memo keeps sums of so many bytes at most."""
 LONGEST = 64
 """So many vectors of each set that are longer than all others are known by their places."""
 
@@ -41,6 +46,15 @@ class PoolMeans:
             sources: its vectors.
             relative: how much each example counts in a batch, None where all count alike.
         """
+        if sources.memo is None:
+            return cls._read(sources, relative)
+        known, key = sources.memo.setdefault(MEANS, {}), fingerprint(relative)
+        if key not in known:
+            known[key] = cls._read(sources, relative)
+        return known[key]  # type: ignore[no-any-return]
+
+    @classmethod
+    def _read(cls, sources: Sources, relative: Float[np.ndarray, " example"] | None) -> "PoolMeans":
         longest: dict[str, Int[np.ndarray, " row"]] = {}
         paths = [np.stack([_mean(sources, name, relative, longest) for _, name in points]) for points in sources.paths]
         return cls(tuple(paths), longest)
@@ -105,6 +119,56 @@ class RunSums:
             train: the vectors of the examples that batches number (None: of the pool fitted).
             at: which step of the vectors' path each step stands for, and the end of the last one (None: itself).
         """
+        if train is None and sources.memo is not None:
+            return cls._remembered(runs, steps, sources, at)
+        return cls._read(runs, steps, sources, train, at)
+
+    @classmethod
+    def _remembered(
+        cls,
+        runs: Curricula,
+        steps: Int[np.ndarray, " recorded"],
+        sources: Sources,
+        at: Float[np.ndarray, " step_and_end"] | None,
+    ) -> "RunSums":
+        """Sums of the pool fitted, of which those of runs that were asked about before aren't read again."""
+        assert sources.memo is not None  # as the caller knows
+        known: dict[str, RunSums] = sources.memo.setdefault(SUMS, {})
+        about = steps.astype(np.int64), at, None if runs.relative is None else fingerprint(runs.relative)
+        each = zip(runs.batches.astype(np.int64), runs.weights, strict=True)
+        keys = [fingerprint(batches, weights, *about) for batches, weights in each]
+        missing = [place for place, key in enumerate(keys) if key not in known]
+        if not missing:
+            return cls.joined([known[key] for key in keys])
+        found = cls._read(runs.of(np.array(missing)), steps, sources, None, at)
+        read = {keys[place]: found.of_runs(np.array([row])) for row, place in enumerate(missing)}
+        if sum(one.nbytes for one in (*known.values(), *read.values())) <= KEPT_BYTES:
+            known.update(read)
+        return found if len(missing) == len(keys) else cls.joined([read.get(key) or known[key] for key in keys])
+
+    @classmethod
+    def joined(cls, parts: "Sequence[RunSums]") -> "RunSums":
+        """Those of some runs, and of others after them."""
+        shared = [np.concatenate(ones, axis=1) for ones in zip(*(part.shared for part in parts), strict=True)]
+        middles = {
+            number: np.concatenate([part.middles[number] for part in parts], axis=1) for number in parts[0].middles
+        }
+        return cls(tuple(shared), middles)
+
+    @property
+    def nbytes(self) -> int:
+        """How many bytes they take."""
+        return sum(one.nbytes for one in (*self.shared, *self.middles.values()))
+
+    @classmethod
+    def _read(
+        cls,
+        runs: Curricula,
+        steps: Int[np.ndarray, " recorded"],
+        sources: Sources,
+        train: Rows | None,
+        at: Float[np.ndarray, " step_and_end"] | None,
+    ) -> "RunSums":
         rows = {name: one.train for name, one in sources.sets.items()} if train is None else train
         seen = _Presentations.of(runs, steps, at)
         shared, middles = [], {}

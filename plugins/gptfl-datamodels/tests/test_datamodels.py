@@ -241,7 +241,7 @@ def test_a_tally_counts_what_was_seen_before_a_step(weighted: bool) -> None:
     tally = Tally(batches, presentation_weights(batches, rates if weighted else np.ones(rates.shape)), columns)
     for step in (0, 3, 3, 7, 10, 12):
         expected = seen(run, step, 6, weighted)[columns >= 0]
-        np.testing.assert_allclose(tally.forward(step).seen[0], expected)
+        np.testing.assert_allclose(tally.forward(step).seen.toarray()[0], expected)
 
 
 @pytest.mark.parametrize(
@@ -337,7 +337,7 @@ def test_examples_count_by_their_tokens_where_the_loss_is_a_mean_over_them() -> 
         there = batch[batch >= 0]
         np.add.at(expected, there, rate * tokens[there] / tokens[there].sum())
     columns = columns_of(fitted.batches_, len(pool))
-    seen = fitted.learned_exposures().forward(run.curriculum.steps).seen[0]
+    seen = fitted.learned_exposures().forward(run.curriculum.steps).seen.toarray()[0]
     np.testing.assert_allclose(seen, expected[columns >= 0])
     query = testing.make_query(data.fit_runs[:1])
     again = Datamodels(weighted=True).restore(fitted.state())

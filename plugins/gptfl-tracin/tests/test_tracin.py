@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from gptfl import testing
-from gptfl.core import FIT, TEST, VALIDATION, Dynamics, FitData, GradientProducts, MetricInfo, Query
+from gptfl.core import FIT, TEST, VALIDATION, Dynamics, FitData, GradientProducts, MetricInfo, Query, blocked_rows
 from gptfl.errors import DataError, GptflError, UsageError
 from gptfl.plugins.optional import InfluencesItself, InfluencesTests
 from gptfl.plugins.registry import get_registry
@@ -126,8 +126,8 @@ def test_a_later_start_counts_changes_from_there() -> None:
 
 def test_large_batches_are_taken_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     expected = TracInCP(interpolate=True).fit(fit_data()).predict(query()).values
-    monkeypatch.setattr("gptfl_tracin.points.ENTRIES", 40)
-    np.testing.assert_array_equal(TracInCP(interpolate=True).fit(fit_data()).predict(query()).values, expected)
+    monkeypatch.setattr(blocked_rows, "BLOCK_BYTES", 80)
+    np.testing.assert_allclose(TracInCP(interpolate=True).fit(fit_data()).predict(query()).values, expected, rtol=1e-12)
 
 
 def test_checkpoints_are_spread_evenly_and_none_is_at_the_end() -> None:
@@ -289,7 +289,8 @@ def test_steps_and_points_that_coincide_do_so_in_whole_numbers() -> None:
     """Step 7 of 49 lies at a seventh, where the reference run of 7 steps has a point."""
     products = np.stack([np.full((1, 1), 1.0), np.full((1, 1), 5.0)])
     points = Points(np.array([0, 1]), 7, products, np.ones((2, 1)), np.ones(2))
-    changes = points.changes(np.zeros((49, 1), dtype=int), np.ones(49), interpolate=False)[:, 0]
+    batches = np.zeros((1, 49, 1), dtype=int)
+    changes = np.diff(points.changes(batches, np.ones((1, 49)), np.arange(50), interpolate=False)[0, :, 0])
     np.testing.assert_array_equal(changes, [-1.0] * 7 + [-5.0] * 42)
 
 
@@ -304,4 +305,5 @@ def test_products_of_a_batch_count_by_the_examples_tokens() -> None:
         -rate * sum(tokens[i] * gradients[0, i] for i in batch if i >= 0) / sum(tokens[i] for i in batch if i >= 0)
         for batch, rate in zip(batches, rates, strict=True)
     ]
-    np.testing.assert_allclose(points.changes(batches, rates, interpolate=False), expected)
+    changes = np.diff(points.changes(batches[None], rates[None], np.arange(4), interpolate=False)[0], axis=0)
+    np.testing.assert_allclose(changes, expected)

@@ -6,12 +6,23 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from gptfl.core import Features, FeatureSet, Unseen
+from gptfl.core import Features, FeatureSet, Unseen, blocked_rows
 from gptfl.errors import DataError
 from gptfl.estimators.exposure_gp import run_sums
 from gptfl.estimators.exposure_gp.blocked_states import BlockedStates
 from gptfl.estimators.exposure_gp.estimator import ExposureGp
-from tests.estimators.exposure_gp.worlds import POOL, STEPS, TEST, exact, in_blocks, question, world
+from tests.estimators.exposure_gp.worlds import (
+    POOL,
+    STEPS,
+    TEST,
+    Held,
+    about,
+    exact,
+    in_blocks,
+    of_first,
+    question,
+    world,
+)
 
 CLOSE = {"rtol": 2e-3, "atol": 2e-4}
 """Hyperparameters are looked for to no more digits, and sums are kept in 32 bits."""
@@ -139,6 +150,23 @@ def test_questions_about_other_examples_are_answered_alike(change):
         features = change_features(Features("synthetic", {}, "", sets))
         unseen = Unseen(pool, data.test, seen, np.arange(TEST), features)
         answers.append(fitted.predict(replace(query, batches=batches, unseen=unseen)))
+    check_same(*answers)
+
+
+def test_products_of_new_test_examples_are_those_of_vectors_in_memory(monkeypatch):
+    monkeypatch.setattr(blocked_rows, "BLOCK_BYTES", 100)
+    monkeypatch.setattr(Held, "__array__", lambda *_: pytest.fail("all vectors were read at once"))
+    tests = TEST - 3
+    data, queried = world(runs=9, queried=3)
+    products, sketched = exact(data, blur=0.3)
+    rows = replace(products, raw=products.raw[..., :tests], preconditioned=products.preconditioned[..., :tests])
+    some = replace(of_first(sketched, tests=tests), gradients=rows)
+    query = about(question(queried), sketched, tests=tests)
+    answers = []
+    for change in (lambda one: one, in_blocks):
+        fitted = ExposureGp().fit(replace(some, features=change(some.features)))
+        unseen = replace(query.unseen, features=change(query.unseen.features))
+        answers.append(fitted.predict(replace(query, unseen=unseen)))
     check_same(*answers)
 
 

@@ -1,8 +1,11 @@
 import numpy as np
 import pytest
 
+from gptfl.core import blocked_rows
+from gptfl.estimators.exposure_gp.accumulation import Vectors
 from gptfl.estimators.exposure_gp.gradient_prior import PriorProducts
 from gptfl.estimators.exposure_gp.inputs import Sides, Sources, check_vectors
+from tests.estimators.exposure_gp.worlds import Held
 
 POOL, TEST, WIDTH = 5, 3, 4
 
@@ -15,6 +18,12 @@ def sides(seed, gradient=True, width=WIDTH):
 def gradients():
     names = ("raw-0", "raw-24", "raw-9", "preconditioned-9", "preconditioned-24")
     return {name: sides(number) for number, name in enumerate(names)}
+
+
+def unknown(points):
+    """Products of which none is known."""
+    rows = np.full((len(points), POOL, TEST), np.nan, np.float32)
+    return PriorProducts({kind: Vectors(points, rows.copy()) for kind in ("raw", "preconditioned")})
 
 
 def test_gradient_sets_are_points_of_two_paths_in_the_order_of_their_steps():
@@ -130,8 +139,7 @@ def test_vectors_that_do_not_fit_are_reported():
 
 def test_products_of_vectors_stand_in_at_the_nearest_points():
     sources = Sources.of({**gradients(), "text": sides(9, False)})
-    shape = (2, POOL, TEST)
-    like = PriorProducts.of(np.array([10, 30]), raw=np.ones(shape), preconditioned=np.ones(shape))
+    like = unknown(np.array([10, 30]))
     train = {name: one.train for name, one in sources.sets.items()}
     found = sources.estimated(train, sources.test_sides, like).kinds
     for kind, one in found.items():
@@ -152,9 +160,40 @@ def test_an_examples_product_with_itself_is_that_of_the_last_point():
 
 def test_split_vectors_stand_in_for_preconditioned_products_before_others():
     sources = Sources.of({"split-9": sides(0), "preconditioned-9": sides(1)})
-    like = PriorProducts.of(np.array([9]), raw=np.ones((1, POOL, TEST)), preconditioned=np.ones((1, POOL, TEST)))
+    like = unknown(np.array([9]))
     train = {name: one.train for name, one in sources.sets.items()}
     found = sources.estimated(train, sources.test_sides, like).kinds
     one = sources.sets["split-9"]
     np.testing.assert_allclose(found["preconditioned"].rows[0], -one.train @ one.test.T, rtol=1e-5, atol=1e-6)
-    assert found.keys() == {"preconditioned"}
+    assert np.isnan(found["raw"].rows).all()
+
+
+class Taken(Held):
+    """Rows in memory that put down which of them were read."""
+
+    def __init__(self, array):
+        super().__init__(array)
+        self.taken = []
+
+    def take(self, places):
+        self.taken.append(places.tolist())
+        return super().take(places)
+
+
+def test_unknown_products_alone_are_read_for_some_rows_at_a_time(monkeypatch):
+    monkeypatch.setattr(blocked_rows, "BLOCK_BYTES", 2 * 4 * WIDTH)
+    sources = Sources.of({"raw-9": sides(0), "split-9": sides(1)})
+    known = unknown(np.array([9]))
+    recorded = np.random.default_rng(3).normal(size=(POOL, TEST)).astype(np.float32)
+    gaps = np.zeros((POOL, TEST), bool)
+    gaps[[0, 4], 1] = gaps[1, 2] = True
+    for one in known.kinds.values():
+        one.rows[0] = np.where(gaps, np.nan, recorded)
+    train = {name: Taken(one.train) for name, one in sources.sets.items()}
+    found = sources.estimated(train, sources.test_sides, known).kinds
+    for kind, name in (("raw", "raw-9"), ("preconditioned", "split-9")):
+        one = sources.sets[name]
+        expected = np.where(gaps, -one.train @ one.test.T, recorded)
+        np.testing.assert_allclose(found[kind].rows[0], expected, rtol=1e-5, atol=1e-6)
+        assert train[name].taken == [[0, 1], [4]]
+        assert np.isnan(known.kinds[kind].rows[0][gaps]).all()

@@ -1,10 +1,14 @@
 """What fitting takes from vectors that are read once, as arrays and back, and of some runs."""
 
-import numpy as np
+from dataclasses import replace
 
+import numpy as np
+import pytest
+
+from gptfl.estimators.exposure_gp import run_sums
 from gptfl.estimators.exposure_gp.estimator import ExposureGp
 from gptfl.estimators.exposure_gp.read_once import ReadOnce
-from tests.estimators.exposure_gp.worlds import in_blocks, world
+from tests.estimators.exposure_gp.worlds import Held, in_blocks, question, world
 
 
 def test_it_comes_back_from_its_arrays_and_is_cut_to_runs():
@@ -26,3 +30,58 @@ def test_it_comes_back_from_its_arrays_and_is_cut_to_runs():
 
 def fields(data):
     return {name: getattr(data, name) for name in data.__slots__}
+
+
+class Counted(Held):
+    """Rows in memory that count how many of them were read."""
+
+    read_rows = 0
+
+    def read(self, start, stop):
+        self.read_rows += stop - start
+        return super().read(start, stop)
+
+    def take(self, places):
+        self.read_rows += len(places)
+        return super().take(places)
+
+
+@pytest.mark.parametrize("kind", ["gradient", "embedding"])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_fits_that_share_a_memo_read_each_run_once_and_answer_alike(kind, weighted):
+    data, queried = world(runs=12, queried=3, kind=kind)
+    if weighted:
+        data = replace(data, pool=tuple(replace(one, weight=1 + i % 3) for i, one in enumerate(data.pool)))
+    runs = (*data.fit_runs, *queried)
+    ((name, one),) = data.features.sets.items()
+    rows = Counted(one.train)
+    plain = replace(data.features, sets={name: replace(one, train=rows)})
+    shared = plain.remembering()
+    assert shared.fingerprint == plain.fingerprint
+    assert plain.memo is None
+    read = {}
+    for label, features in (("anew", plain), ("shared", shared)):
+        answers = []
+        for out in range(3):
+            kept = tuple(run for place, run in enumerate(runs) if place % 3 != out)
+            rows.read_rows = 0
+            fitted = ExposureGp(link="log").fit(replace(data, features=features, fit_runs=kept))
+            answers.append(fitted.predict(question(runs[out::3])))
+            read[label, out] = rows.read_rows
+        read[label] = answers
+    for ours, theirs in zip(read["anew"], read["shared"], strict=True):
+        np.testing.assert_allclose(theirs.values, ours.values, rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(theirs.novelty, ours.novelty, rtol=1e-2, atol=1e-3)
+    assert read["anew", 0] == read["shared", 0] > 0
+    # Every run was fitted or asked about in the first division; a pair that outweighs all others is looked for each time.
+    alone = 2 * len(data.pool) if kind == "gradient" else 0
+    assert read["shared", 1] == read["shared", 2] == alone < read["anew", 1]
+
+
+def test_a_memo_that_is_full_keeps_no_more(monkeypatch):
+    data, _ = world(runs=5)
+    monkeypatch.setattr(run_sums, "KEPT_BYTES", 0)
+    features = in_blocks(data.features).remembering()
+    first, again = (ExposureGp(link="log").fit(replace(data, features=features)).model_ for _ in range(2))
+    assert features.memo[run_sums.SUMS] == {}
+    np.testing.assert_array_equal(again.states.read.sums.shared[0], first.states.read.sums.shared[0])

@@ -1,5 +1,6 @@
 """Linear datamodels (Ilyas et al., 2022): each test example's metric, regressed on what the run has seen."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
@@ -17,8 +18,10 @@ from gptfl.plugins import (
     FitData,
     Prediction,
     Query,
+    ResourceError,
     Run,
     flag,
+    free_memory,
     number,
     one_of,
     presentation_weights,
@@ -29,7 +32,7 @@ from gptfl_datamodels.tally import Tally, columns_of
 
 FINAL, EVERY = "final", "every"
 ENTRIES = 8_000_000
-"""How many exposures of asked runs are held at once (64 MB), unless a single run has more."""
+"""How many places in batches of asked runs are gone through at once, unless a single run has more."""
 ARRAYS = {"steps": 1, "intercept": 2, "weights": 3, "batches": 3, "rates": 2, "pool": 0, "sign": 0}
 
 
@@ -83,8 +86,8 @@ class Datamodels:
         tally = self.learned_exposures()
         problems = []
         for row in rows:
-            seen = tally.forward(int(self.steps_[row])).seen
-            problems.append(pieces_of(seen @ seen.T, recorded[:, row]))
+            tally.forward(int(self.steps_[row]))
+            problems.append(pieces_of(tally.products(tally.seen), recorded[:, row]))
         strength = least_error(problems, STRENGTHS) if self.strength is None else self.strength
         self.weights_ = np.zeros((len(rows), len(runs), recorded.shape[2]))
         for place, pieces in enumerate(problems):
@@ -116,8 +119,8 @@ class Datamodels:
         end = self.learned_exposures().forward(int(self.steps_[-1])).seen
         tally = self.learned_exposures()
         for row, step in enumerate(self.steps_):
-            usual = tally.forward(int(step)).seen.mean(axis=0)
-            self.intercept_[row] -= (usual @ end.T) @ self.weights_[0]
+            usual = tally.forward(int(step)).products(end).mean(axis=0)
+            self.intercept_[row] -= usual @ self.weights_[0]
 
     def learned_exposures(self) -> Tally:
         """The exposures of the training runs, from the start; examples that none of them saw are left out."""
@@ -144,7 +147,7 @@ class Datamodels:
         self._check(query)
         values = np.empty((len(query.first), len(query.steps), query.first.shape[1]))
         passed = None if self.clock_ is None else self.clock_.place(query, self.steps_).at
-        size = max(1, ENTRIES // max(1, self.learned_exposures().seen.shape[1]))
+        size = max(1, ENTRIES // max(1, math.prod(query.batches.shape[1:])))
         for runs, places in timed(self.clock_, query, self.steps_):
             values[runs, 1:] = average.interpolate(self.steps_, self.intercept_, places[1:])
             for part in np.array_split(runs, -(-len(runs) // size)):
@@ -164,11 +167,11 @@ class Datamodels:
         self, tally: Tally, steps: Int[np.ndarray, " recorded"], places: Float[np.ndarray, " recorded"]
     ) -> Float[np.ndarray, "run recorded test"]:
         """At some steps, by the functions of the recorded steps that they stand for."""
-        result = np.zeros((len(tally.seen), len(steps), self.weights_.shape[2]))
+        result = np.zeros((tally.seen.shape[0], len(steps), self.weights_.shape[2]))
         if self.steps == FINAL:
             end = self.learned_exposures().forward(int(self.steps_[-1])).seen
             for row, step in enumerate(steps):
-                result[:, row] = (tally.forward(int(step)).seen @ end.T) @ self.weights_[0]
+                result[:, row] = tally.forward(int(step)).products(end) @ self.weights_[0]
             return result
         before, after = self.learned_exposures(), self.learned_exposures()
         for row, (step, at) in enumerate(zip(steps, places, strict=True)):
@@ -176,11 +179,11 @@ class Datamodels:
             right = min(left + 1, len(self.steps_) - 1)
             low, high = int(self.steps_[left]), int(self.steps_[right])
             share = (at - low) / max(high - low, 1)
-            seen = tally.forward(int(step)).seen
+            tally.forward(int(step))
             for learned, place, weight in ((before, left, 1.0 - share), (after, right, share)):
                 if weight:
                     ours = learned.forward(int(self.steps_[place])).seen
-                    result[:, row] += weight * ((seen @ ours.T) @ self.weights_[place])
+                    result[:, row] += weight * (tally.products(ours) @ self.weights_[place])
         return result
 
     def _check(self, query: Query) -> None:
@@ -203,16 +206,31 @@ class Datamodels:
         """What seeing an example once more adds to each final value, positive where it makes the metric better.
 
         In a batch of the usual size; 0 for an example that no training run saw. In units of the metric a time seen, or,
-        where that counts, a unit of step size.
+        where that counts, a unit of step size. Raises ``ResourceError`` where there is too little memory for all pairs.
         """
+        needed, free = 8 * self.pool_ * self.weights_.shape[2], free_memory()
+        if free is not None and needed > free:
+            raise ResourceError(
+                f"{self.name}: influence on each of {self.weights_.shape[2]} test examples takes {needed / 1e9:.2g} GB of "
+                f"memory, and {free / 1e9:.2g} GB are free",
+                "ask about their mean, or one at a time",
+            )
+        return self._influence(self.weights_[-1])
+
+    def mean_influence(self, tests: Int[np.ndarray, " chosen"]) -> Float[np.ndarray, " pool"]:
+        """``influence`` on the mean of some test examples, without an array of all pairs."""
+        return self._influence(self.weights_[-1][:, tests].mean(axis=1, keepdims=True))[:, 0]
+
+    def _influence(self, weights: Float[np.ndarray, "run target"]) -> Float[np.ndarray, "pool target"]:
+        """What seeing an example once more adds to sums of final values, which have these weights."""
         end = self.learned_exposures().forward(int(self.steps_[-1])).seen
         columns = columns_of(self.batches_, self.pool_)
-        result = np.zeros((self.pool_, self.weights_.shape[2]))
+        result = np.zeros((self.pool_, weights.shape[1]))
         taken = (self.batches_ >= 0).any(axis=2)
         share, each = 1.0, taken.astype(float)
         if not self.presentations_:
             share = presentation_weights(self.batches_, each, self.relative_)[taken].mean()
-        result[columns >= 0] = self.sign_ * share * (end.T @ self.weights_[-1])
+        result[columns >= 0] = self.sign_ * share * (end.T @ weights)
         return result if self.relative_ is None else result * self.relative_[:, None]
 
     def state(self) -> Mapping[str, np.ndarray]:

@@ -7,6 +7,7 @@ from typing import Any, Self
 import numpy as np
 from jaxtyping import Float, Int
 
+from gptfl.core.blocked_rows import row_blocks
 from gptfl.estimators import average
 from gptfl.estimators.baselines import MeanRun, begun, timed, training_runs
 from gptfl.plugins import (
@@ -171,6 +172,13 @@ class Scores:
     def influence(self) -> Float[np.ndarray, "pool test"]:
         """What a unit of step size on an example alone adds to the metric, positive where it makes it better."""
         return np.asarray(self.better_ * self.direction_ * self.scale_ * self.scores_)
+
+    def mean_influence(self, tests: Int[np.ndarray, " chosen"]) -> Float[np.ndarray, " pool"]:
+        """``influence`` on the mean of some test examples, without another array of all pairs."""
+        factor, found = self.better_ * self.direction_ * self.scale_, np.empty(len(self.scores_))
+        for start, rows in row_blocks(self.scores_):
+            found[start : start + len(rows)] = factor * rows[:, tests].mean(axis=1)
+        return found
 
     def _sums(
         self, batches: Int[np.ndarray, "step batch"], rates: Float[np.ndarray, " step"]

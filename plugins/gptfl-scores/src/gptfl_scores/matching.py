@@ -29,7 +29,7 @@ def matched(
         train_rows = _turned(file, matrix.values.shape, (shape[0], shape[1]), train_rows, "ids name")
         values = matrix.values if train_rows else matrix.values.T
         lines, columns = _places(file, named[0], pool, "training"), _places(file, named[1], test, "test")
-        return np.asarray(values[np.ix_(lines, columns)])
+        return _ordered(values, lines, columns)
     train_rows = _turned(
         file,
         matrix.values.shape,
@@ -43,6 +43,15 @@ def matched(
     train_ids, test_ids = (matrix.rows, matrix.columns) if train_rows else (matrix.columns, matrix.rows)
     lines = np.arange(len(pool)) if train_ids is None else _places(file, train_ids, pool, "training")
     columns = np.arange(len(test)) if test_ids is None else _places(file, test_ids, test, "test")
+    return _ordered(values, lines, columns)
+
+
+def _ordered(
+    values: Float[np.ndarray, "row column"], lines: Int[np.ndarray, " pool"], columns: Int[np.ndarray, " test"]
+) -> Float[np.ndarray, "pool test"]:
+    """The scores at these places; where they are as they should be already, no copy of them."""
+    if np.array_equal(lines, np.arange(len(values))) and np.array_equal(columns, np.arange(values.shape[1])):
+        return np.asarray(values)
     return np.asarray(values[np.ix_(lines, columns)])
 
 

@@ -11,10 +11,13 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from gptfl.plugins import DataError
+from gptfl.core.blocked_rows import row_blocks
+from gptfl.plugins import DataError, ResourceError, free_memory
 
 MAX_BYTES = 2 * 2**30
 """No matrix is larger, unpacked."""
+COPIES = 3
+"""So many times a matrix is in memory at most: as it was read, as 64-bit floats, and in the recording's order."""
 SIDECAR_BYTES = 64 * 2**20
 """No file of ids, or that describes a matrix, is larger."""
 PAIRWISE = "pairwise_scores.safetensors"
@@ -249,8 +252,9 @@ def _checked(path: Path, matrix: ScoreMatrix) -> ScoreMatrix:
             f"{path} holds an array of {values.dtype} {values.shape}", "give a matrix of numbers, training by test"
         )
     _check_size(path, values.size * 8)
-    whole = np.array(values, dtype=np.float64)
-    if not np.isfinite(whole).all():
+    # What is mapped from its file is copied, what was read already is not.
+    whole = np.asarray(np.array(values, np.float64) if isinstance(values, np.memmap) else values, np.float64)
+    if not all(np.isfinite(rows).all() for _, rows in row_blocks(whole)):
         raise DataError(f"{path} holds scores that aren't finite", "look at how they were computed")
     for names, count, side in ((matrix.rows, values.shape[0], "rows"), (matrix.columns, values.shape[1], "columns")):
         if names is not None and len(names) != count:
@@ -283,6 +287,13 @@ def _check_size(path: Path, size: int) -> None:
     if size > MAX_BYTES:
         raise DataError(
             f"{path} holds {size / 2**30:.3g} GiB, and at most {MAX_BYTES >> 30} are read", "score fewer examples"
+        )
+    free = free_memory()
+    if free is not None and COPIES * size > free:
+        raise ResourceError(
+            f"{path} holds {size / 1e9:.2g} GB, which take up to {COPIES * size / 1e9:.2g} GB of memory, and {free / 1e9:.2g} GB "
+            "are free",
+            "score fewer examples",
         )
 
 

@@ -6,6 +6,7 @@ import numpy as np
 
 from gptfl.plugins import DataError, Query
 from gptfl_tracin.points import Points
+from gptfl_tracin.products import largest_share
 
 FEWEST = 20
 """Of fewer products than this, one may well outweigh the others."""
@@ -40,11 +41,10 @@ def dominance_notes(name: str, points: Points) -> tuple[str, ...]:
     by it can dwarf all else.
     """
     found = []
-    for values in (points.products, points.itself):
-        shares = np.square(values.reshape(len(values), -1).astype(np.float64))
-        if shares.shape[1] >= FEWEST:
-            found.append(shares.max(axis=1) > shares.sum(axis=1) / 2)
-    steps = [int(step) for step in points.steps[np.any(found, axis=0)]] if found else []
+    for products, itself in zip(points.products, points.itself, strict=True):
+        shares = [largest_share(one) for one in (products, itself[:, None]) if one.size >= FEWEST]
+        found.append(any(share > 1 / 2 for share in shares))
+    steps = [int(step) for step in points.steps[found]]
     if not steps:
         return ()
     return (
