@@ -158,6 +158,23 @@ def test_matrices_are_estimators_of_compare_and_a_table(
     assert lines[3].startswith("| mean-run | – | 0.000 | – |")
 
 
+def test_a_comparison_on_subsets_is_a_table_of_how_these_end(rivals: ModuleType) -> None:
+    def row(name: str, lds: float, interval: list[float] | None, settings: dict[str, Any]) -> dict[str, Any]:
+        scores = {
+            "lds": {"value": lds, "interval": interval},
+            "skill": {"value": 1 - lds, "interval": None},
+            "rho": {"value": 0.5, "interval": None},
+        }
+        return {"estimator": name, "settings": settings, "seconds": 0.5, "scores": scores, "removals": None}
+
+    rows = [row("mean-run", 0.0, None, {}), row("scores", 0.75, [0.5, 0.8125], {"file": "x/bm25.npz", "scale": None})]
+    index = {"matrices": {"bm25": {"seconds": 2.0}}}
+    lines = rivals.table({"estimators": rows}, index).splitlines()
+    assert lines[0] == "| method | as | LDS | skill | final ρ | seconds |"
+    assert lines[2] == "| bm25 | calibrated | 0.750 [0.50, 0.81] | 0.25 | 0.500 | 2 |"
+    assert lines[3] == "| mean-run | – | 0.000 | 1 | 0.500 | 0.5 |"
+
+
 def test_drawn_labels_make_the_gauss_newton_matrix_of_a_mean_over_tokens(rivals: ModuleType) -> None:
     import torch
 

@@ -149,8 +149,11 @@ def estimators(folder: Path) -> list[str]:
 def table(comparison: Mapping[str, Any], index: Mapping[str, Any]) -> str:
     """What leaving groups out changes, a row an estimator, as Markdown; the best rows first.
 
-    Seconds are what a matrix took, the trainings that it needs included; those of gptfl's own estimators are for fitting.
+    Where the runs predicted leave no groups out, as subsets of the pool in folds, the table is of how these end. Seconds
+    are what a matrix took, the trainings that it needs included; those of gptfl's own estimators are for fitting.
     """
+    if all(row["removals"] is None for row in comparison["estimators"]):
+        return _of_subsets(comparison, index)
     lines = [
         "| method | as | LDS | slope | error | each | signs | planted rows, AUROC | seconds |",
         "| --- | --- | --- | --- | --- | --- | --- | --- | --- |",
@@ -174,6 +177,20 @@ def table(comparison: Mapping[str, Any], index: Mapping[str, Any]) -> str:
             "–" if planted is None else f"{planted:.3f}",
             f"{seconds:.3g}",
         ]
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def _of_subsets(comparison: Mapping[str, Any], index: Mapping[str, Any]) -> str:
+    """How well trainings on subsets are predicted."""
+    lines = ["| method | as | LDS | skill | final ρ | seconds |", "| --- | --- | --- | --- | --- | --- |"]
+    for row in sorted(comparison["estimators"], key=lambda row: -row["scores"]["lds"]["value"]):
+        name, kind, entry = _named(row, index["matrices"])
+        lds, skill, rho = (row["scores"][one] for one in ("lds", "skill", "rho"))
+        low, high = lds["interval"] or (0.0, 0.0)
+        shown = f"{lds['value']:.3f}" + (f" [{low:.2f}, {high:.2f}]" if high > low else "")
+        seconds = entry.get("seconds", row["seconds"])
+        cells = [name, kind, shown, f"{skill['value']:.3g}", f"{rho['value']:.3f}", f"{seconds:.3g}"]
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
