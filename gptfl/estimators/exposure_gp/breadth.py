@@ -21,8 +21,9 @@ SHARE = 3**-0.5
 factor of e in the number of examples: one standard deviation. Rows seen again may teach anything between nothing and as much as
 new ones; the root mean square of a number that is anywhere between 0 and 1 (``docs/exposure-gp.md``, "Other numbers of examples
 than recorded")."""
-UNKNOWN = 0.1
-"""That change, as a share of all that has changed, where too few steps were recorded to tell it."""
+MOST = 0.1
+"""That change is taken for no more than this share of all that has changed; it is so much where too few steps were recorded to
+tell it. Trainings that go on learning fast end less far apart by their numbers of examples than their slope would have it."""
 MANY = 10_000
 """Of a pool of so many examples and more, sums are taken over what runs see and not over the pool."""
 ROUNDING = 0.1
@@ -57,8 +58,8 @@ def lately(
     That is its slope over the logarithm of that sum, from the earliest recorded step at which the sum was an e-th or more of what it is.
     Had rows that come again taught nothing, a run on an e-th of the rows would end where one on all of them was at an
     e-th of the sum. What all runs learn at once, such as the format of the answers, is long behind by then and counts for
-    nothing. Root mean squares over test examples, less what runs that differ by chance make of the slope; ``UNKNOWN`` where
-    no step was recorded since that was an e-th, and at most 1.
+    nothing. Root mean squares over test examples, less what runs that differ by chance make of the slope; at most ``MOST``,
+    and so much where no step was recorded since that was an e-th.
 
     Args:
         values: of the runs fitted (NaN: unknown), on the scale on which effects add up.
@@ -66,14 +67,14 @@ def lately(
         clock: what the step sizes of these runs add up to.
     """
     passed = clock.passed(steps)
-    found = np.full(len(steps), UNKNOWN)
+    found = np.full(len(steps), MOST)
     for row in range(1, len(steps)):
         before = int(np.searchsorted(passed, passed[row] / np.e))
         if not 0.0 < passed[before] < passed[row]:
             continue
         change = squared(values[:, row] - values[:, before]) / np.log(passed[row] / passed[before]) ** 2
         whole = squared(values[:, row] - values[:, 0])
-        found[row] = min(np.sqrt(change / whole), 1.0) if whole > 0.0 else 0.0
+        found[row] = min(np.sqrt(change / whole), MOST) if whole > 0.0 else 0.0
     return found
 
 

@@ -5,7 +5,7 @@ import pytest
 
 from gptfl.core import Query
 from gptfl.estimators.clock import Clock
-from gptfl.estimators.exposure_gp.breadth import SHARE, UNKNOWN, Breadth, breadths, lately, squared
+from gptfl.estimators.exposure_gp.breadth import MOST, SHARE, Breadth, breadths, lately, squared
 from gptfl.estimators.exposure_gp.curricula import Curricula
 from gptfl.estimators.exposure_gp.recipe_departure import departure
 from tests.estimators.exposure_gp.straight import BATCHES, CENTRE, GRID, RATES, RECIPE, RUNS
@@ -51,24 +51,25 @@ def clock_of(rates):
 
 def test_what_a_course_changes_lately_is_its_slope_over_the_logarithm_of_the_step_sizes():
     steps, clock = np.arange(0, 41, 2), clock_of(np.linspace(1.0, 0.1, 40))
-    passed, slopes = clock.most[steps], np.array([-0.7, 0.2])
+    passed, slopes = clock.most[steps], np.array([-0.07, 0.02])
     values = np.append([[5.0, 0.0]], 3.0 + slopes * np.log(passed[1:, None]), axis=0)
     whole = np.sqrt(((values[2:] - values[0]) ** 2).sum(axis=1))
-    expected = np.minimum(np.linalg.norm(slopes) / whole, 1.0)
+    expected = np.linalg.norm(slopes) / whole
+    assert expected.max() < MOST
     np.testing.assert_allclose(lately(values[None], steps, clock)[2:], expected, rtol=1e-9)
 
 
 def test_what_is_learned_at_once_counts_for_nothing_later():
     values = np.array([6.0, 0.5, 0.5, 0.5, 0.5])[None, :, None]
     found = lately(values, np.array([0, 1, 2, 4, 8]), clock_of(np.ones(8)))
-    np.testing.assert_array_equal(found, [UNKNOWN, UNKNOWN, 0.0, 0.0, 0.0])
+    np.testing.assert_array_equal(found, [MOST, MOST, 0.0, 0.0, 0.0])
 
 
 def test_a_share_stands_in_where_no_step_since_an_eth_of_the_sum_was_recorded():
     values = np.array([6.0, 0.8, 0.5])[None, :, None]
     found = lately(values, np.array([0, 25, 100]), clock_of(np.ones(100)))
-    np.testing.assert_array_equal(found, UNKNOWN)
-    np.testing.assert_array_equal(lately(values, np.array([0, 1, 2]), clock_of(np.zeros(2))), UNKNOWN)
+    np.testing.assert_array_equal(found, MOST)
+    np.testing.assert_array_equal(lately(values, np.array([0, 1, 2]), clock_of(np.zeros(2))), MOST)
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -76,15 +77,17 @@ def test_it_is_taken_from_the_earliest_recorded_step_since_an_eth_of_the_sum(see
     random = np.random.default_rng(seed)
     steps = np.sort(random.choice(60, 9, replace=False))
     rates, values = random.uniform(0.1, 1.0, 60), random.normal(size=(9, 2))
+    values[0] += 100.0
     found, sums = lately(values[None], steps, clock_of(rates)), np.append(0.0, np.cumsum(rates))
     sums = sums[steps] - sums[steps[0]]
     for row in range(1, 9):
         place = next(k for k in range(9) if sums[k] >= sums[row] / np.e)
         if place == row:
-            assert found[row] == UNKNOWN
+            assert found[row] == MOST
             continue
         slope = np.linalg.norm(values[row] - values[place]) / np.log(sums[row] / sums[place])
-        assert found[row] == pytest.approx(min(slope / np.linalg.norm(values[row] - values[0]), 1.0))
+        assert found[row] == pytest.approx(min(slope / np.linalg.norm(values[row] - values[0]), MOST))
+    assert (found[1:] < MOST).sum() >= 5
 
 
 def test_what_chance_adds_to_the_square_of_a_mean_change_is_taken_off():
