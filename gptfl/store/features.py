@@ -136,7 +136,7 @@ class FeatureReader:
 
     def rows(self, start: int, stop: int) -> dict[str, Float[np.ndarray, "example d"]]:
         """The vectors of training examples ``start`` to ``stop`` in each set."""
-        return {name: hdf5.get_rows(one, start, stop) for name, one in self.train.items()}
+        return {name: hdf5.get_rows(one, slice(start, stop)) for name, one in self.train.items()}
 
     def fingerprint(self, examples: str, pool: Bool[np.ndarray, " pool"], test: Bool[np.ndarray, " test"]) -> str:
         """What ``Features.fingerprint`` says of the rows that are true, as features of ``examples``."""
@@ -149,7 +149,7 @@ class FeatureReader:
 def _blocks(dataset: h5py.Dataset, kept: Bool[np.ndarray, " row"]) -> Blocks:
     rows = max(1, BLOCK_BYTES // max(1, dataset.shape[1] * dataset.dtype.itemsize))
     blocks = (
-        hdf5.get_rows(dataset, start, start + rows)[kept[start : start + rows]]
+        hdf5.get_rows(dataset, slice(start, start + rows))[kept[start : start + rows]]
         for start in range(0, len(dataset), rows)
     )
     return Blocks(dataset.dtype, (int(kept.sum()), dataset.shape[1]), blocks)

@@ -158,18 +158,11 @@ def get_shape(group: h5py.Group, name: str, kinds: str = "biuf") -> tuple[int, .
     return tuple(dataset.shape)
 
 
-def get_rows(dataset: h5py.Dataset, start: int, stop: int, at: tuple[int, ...] = ()) -> np.ndarray:
-    """Some rows of an array that ``get_dataset`` gave.
-
-    Args:
-        dataset: the array.
-        start: the first of the rows.
-        stop: the first one after them.
-        at: places on the axes before theirs.
-    """
+def get_rows(dataset: h5py.Dataset, rows: slice, at: tuple[int, ...] = ()) -> np.ndarray:
+    """Some rows of an array that ``get_dataset`` gave; ``at`` are places on the axes before theirs."""
     with _reading(dataset.parent, dataset.name.rpartition("/")[2]):
-        rows = np.asarray(dataset[(*at, slice(start, stop))])
-    return rows.astype(rows.dtype.newbyteorder("="), copy=False)
+        found = np.asarray(dataset[(*at, rows)])
+    return found.astype(found.dtype.newbyteorder("="), copy=False)
 
 
 def get_group(group: h5py.Group, name: str) -> h5py.Group:

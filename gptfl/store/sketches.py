@@ -64,7 +64,7 @@ class _StoredSketches(BlockedRows):
         with files.open_file(self.path, DYNAMICS, skipped=ELSE) as file:
             group = _point(file, self.step)
             packed, scales = (
-                hdf5.get_rows(hdf5.get_dataset(group, name, ndim, "f", known=True), start, stop)
+                hdf5.get_rows(hdf5.get_dataset(group, name, ndim, "f", known=True), slice(start, stop))
                 for name, ndim in ((self.name, 2), (f"{self.name}_scale", 1))
             )
         return _finite(packed, scales, f"{self.path}: {self.step}/{self.name}")

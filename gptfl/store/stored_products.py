@@ -30,7 +30,7 @@ class _StoredProducts(BlockedRows):
     def read(self, start: int, stop: int) -> Float[np.ndarray, "row test"]:
         """Rows ``start`` to ``stop``. Raises ``DataError`` where the file is gone or damaged."""
         with files.open_file(self.path, DYNAMICS, skipped=ELSE) as file:
-            return hdf5.get_rows(file[self.name], start, stop, (self.point,))
+            return hdf5.get_rows(file[self.name], slice(start, stop), (self.point,))
 
     def take(self, places: Int[np.ndarray, " row"]) -> Float[np.ndarray, "row test"]:
         """The rows at ascending places. Raises ``DataError`` where the file is gone or damaged."""

@@ -75,7 +75,7 @@ class _PackedRows(BlockedRows):
     def read(self, start: int, stop: int) -> Float[np.ndarray, "row d"]:
         """Rows ``start`` to ``stop``. Raises ``DataError`` where the file is gone or damaged."""
         with files.open_file(self.path, FEATURES, max_bytes=files.whole(self.path)) as file:
-            return hdf5.get_rows(file[self.name], start, stop)
+            return hdf5.get_rows(file[self.name], slice(start, stop))
 
     def take(self, places: Int[np.ndarray, " row"]) -> Float[np.ndarray, "row d"]:
         """The rows at ascending places."""
@@ -85,7 +85,7 @@ class _PackedRows(BlockedRows):
             dataset = file[self.name]
             for number in np.unique(places // most):
                 first, last = np.searchsorted(places, (number * most, (number + 1) * most))
-                rows = hdf5.get_rows(dataset, int(number) * most, int(number + 1) * most)
+                rows = hdf5.get_rows(dataset, slice(int(number) * most, int(number + 1) * most))
                 found[first:last] = rows[places[first:last] - number * most]
         return found
 

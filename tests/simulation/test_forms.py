@@ -120,5 +120,5 @@ def test_the_mean_over_sets_is_told_together(source_of):
     assert width(one, one) == pytest.approx(width(one))
     # What one set has more of, the other has less: in their mean both are the whole pool, but for how many rows they have.
     apart = [told.form.breadth.apart(told.form.recipe, len(rows))[-1] for rows in (one, OTHERS)]
-    beside = told.form.breadth.share * abs(apart[0] - apart[1]) * told.form.targets.moved[0]
+    beside = told.form.breadth.share * abs(apart[0] - apart[1]) * told.form.targets.lately[0]
     assert width(one, other) == pytest.approx(2 * told.form.intervals.reach[0.9] * abs(beside), abs=1e-6)
