@@ -29,9 +29,15 @@ class BlockedRows(ABC):
     def read(self, start: int, stop: int) -> Float[np.ndarray, "row d"]:
         """Rows ``start`` to ``stop``, both within the array."""
 
-    @abstractmethod
     def take(self, places: Int[np.ndarray, " row"]) -> Float[np.ndarray, "row d"]:
-        """The rows at ascending places, each at most once."""
+        """The rows at ascending places, each at most once; reads what lies between them, some at a time."""
+        found = np.empty((len(places), self.shape[1]), self.dtype)
+        most = rows_at_once(self.shape[1] * self.dtype.itemsize)
+        for number in np.unique(places // most).tolist():
+            first, last = np.searchsorted(places, (number * most, (number + 1) * most))
+            begin = int(places[first])
+            found[first:last] = self.read(begin, int(places[last - 1]) + 1)[places[first:last] - begin]
+        return found
 
     def __len__(self) -> int:
         return self.shape[0]

@@ -6,10 +6,10 @@ from typing import overload
 
 import h5py
 import numpy as np
-from jaxtyping import Float, Float16, Float32, Int
+from jaxtyping import Float, Float16, Float32
 
 from gptfl.core import GradientProducts, GradientSketches, SketchPoint
-from gptfl.core.blocked_rows import BlockedRows, as_array, row_blocks, rows_at_once
+from gptfl.core.blocked_rows import BlockedRows, as_array, row_blocks
 from gptfl.errors import DataError
 from gptfl.store import files, hdf5
 from gptfl.store.gradients import check_gradients, get_own_counted, get_products, put_own_counted, put_products
@@ -68,16 +68,6 @@ class _StoredSketches(BlockedRows):
                 for name, ndim in ((self.name, 2), (f"{self.name}_scale", 1))
             )
         return _finite(packed, scales, f"{self.path}: {self.step}/{self.name}")
-
-    def take(self, places: Int[np.ndarray, " row"]) -> Float[np.ndarray, "row d"]:
-        """The rows at ascending places."""
-        found = np.empty((len(places), self.shape[1]), self.dtype)
-        most = rows_at_once(self.shape[1] * self.dtype.itemsize)
-        for number in np.unique(places // most).tolist():
-            first, last = np.searchsorted(places, (number * most, (number + 1) * most))
-            begin = int(places[first])
-            found[first:last] = self.read(begin, int(places[last - 1]) + 1)[places[first:last] - begin]
-        return found
 
 
 class StoredPoints(Sequence[SketchPoint]):

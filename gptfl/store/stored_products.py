@@ -4,9 +4,9 @@ from pathlib import Path
 
 import h5py
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float
 
-from gptfl.core.blocked_rows import BlockedRows, rows_at_once
+from gptfl.core.blocked_rows import BlockedRows
 from gptfl.store import files, hdf5
 from gptfl.store.kinds import DYNAMICS
 
@@ -31,13 +31,3 @@ class _StoredProducts(BlockedRows):
         """Rows ``start`` to ``stop``. Raises ``DataError`` where the file is gone or damaged."""
         with files.open_file(self.path, DYNAMICS, skipped=ELSE) as file:
             return hdf5.get_rows(file[self.name], slice(start, stop), (self.point,))
-
-    def take(self, places: Int[np.ndarray, " row"]) -> Float[np.ndarray, "row test"]:
-        """The rows at ascending places. Raises ``DataError`` where the file is gone or damaged."""
-        found = np.empty((len(places), self.shape[1]), self.dtype)
-        most = rows_at_once(self.shape[1] * self.dtype.itemsize)
-        for number in np.unique(places // most).tolist():
-            first, last = np.searchsorted(places, (number * most, (number + 1) * most))
-            begin = int(places[first])
-            found[first:last] = self.read(begin, int(places[last - 1]) + 1)[places[first:last] - begin]
-        return found

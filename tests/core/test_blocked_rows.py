@@ -59,6 +59,27 @@ def test_rows_are_taken_as_from_the_array(kind, key):
     assert (len(rows), rows.size, rows.nbytes, rows.ndim) == (len(array), array.size, array.nbytes, 2)
 
 
+class Read(BlockedRows):
+    """Rows that can only be read one after the other; ``held`` is the most of them at once."""
+
+    def __init__(self, array):
+        self.array, self.shape, self.dtype, self.held = array, array.shape, array.dtype, 0
+
+    def read(self, start, stop):
+        self.held = max(self.held, stop - start)
+        return self.array[start:stop]
+
+
+@pytest.mark.parametrize("most", [1, 2, 4, 100])
+@pytest.mark.parametrize("places", [[], [3], [0, 1, 2], [0, 3, 4, 9, 10], range(11)])
+def test_rows_at_places_are_read_some_at_a_time(places, most, monkeypatch):
+    monkeypatch.setattr(module, "BLOCK_BYTES", most * 12)
+    rows = Read(ARRAY)
+    places = np.array(places, dtype=np.int64)
+    np.testing.assert_array_equal(rows.take(places), ARRAY[places])
+    assert rows.held <= most
+
+
 def test_a_mask_takes_rows_and_what_is_no_place_is_refused():
     rows = Held(ARRAY)
     for place in (0, 10, -1, np.int32(4)):
