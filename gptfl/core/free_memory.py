@@ -3,6 +3,8 @@
 import os
 from pathlib import Path
 
+from gptfl.errors import ResourceError
+
 _MEMINFO, _GROUP = Path("/proc/meminfo"), Path("/sys/fs/cgroup")
 
 
@@ -15,6 +17,24 @@ def free_memory() -> int | None:
         return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     except (AttributeError, ValueError, OSError):
         return None
+
+
+def check_memory(takes: str, needed: int, free: int | None, remedy: str) -> None:
+    """Raise ``ResourceError`` where more is needed than is free.
+
+    Args:
+        takes: who takes how much for what, in words.
+        needed: bytes.
+        free: what ``free_memory`` says.
+        remedy: what to do then.
+    """
+    if free is not None and needed > free:
+        raise ResourceError(f"{takes}, and {gigabytes(free)} are free", remedy)
+
+
+def gigabytes(count: int) -> str:
+    """So many bytes in words."""
+    return f"{count / 1e9:.2g} GB"
 
 
 def _available() -> int | None:

@@ -1,8 +1,7 @@
 """What is read of a large pool in blocks, for those that need all of it in memory: what that takes, and whether it's there."""
 
 from gptfl.core import Features, GradientProducts
-from gptfl.core.free_memory import free_memory
-from gptfl.errors import ResourceError
+from gptfl.core.free_memory import check_memory, free_memory, gigabytes
 
 TIMES = 3
 """So many times the vectors as 32-bit floats are in memory at once, at most, where an estimator is fitted to them all."""
@@ -19,14 +18,13 @@ def in_memory(features: Features, who: str) -> tuple[Features, tuple[str, ...]]:
     """
     if not features.in_blocks:
         return features, ()
-    needed, free = memory_needed(features), free_memory()
-    takes = f"{who} needs all vectors of the pool at once, up to {_gigabytes(needed)} of memory"
-    if free is not None and needed > free:
-        raise ResourceError(
-            f"{takes}, and {_gigabytes(free)} are free",
-            "take exposure-gp or gptfluence, which read them some at a time, or fewer numbers a vector (gptfl featurize --set "
-            "dimensions=N, or --set points=S of gradients)",
-        )
+    needed = memory_needed(features)
+    takes = f"{who} needs all vectors of the pool at once, up to {gigabytes(needed)} of memory"
+    remedy = (
+        "take exposure-gp or gptfluence, which read them some at a time, or fewer numbers a vector (gptfl featurize --set "
+        "dimensions=N, or --set points=S of gradients)"
+    )
+    check_memory(takes, needed, free_memory(), remedy)
     return features.in_memory(), (takes,)
 
 
@@ -42,19 +40,12 @@ def products_in_memory(gradients: GradientProducts, who: str) -> GradientProduct
     if not gradients.in_blocks:
         return gradients
     # They are there once, and whoever takes them may copy one kind.
-    needed, free = 2 * gradients.nbytes, free_memory()
-    if free is not None and needed > free:
-        raise ResourceError(
-            f"{who} needs all gradient products at once, up to {_gigabytes(needed)} of memory, and {_gigabytes(free)} are free",
-            "take an estimator that reads them some at a time, such as tracin-cp",
-        )
+    needed = 2 * gradients.nbytes
+    takes = f"{who} needs all gradient products at once, up to {gigabytes(needed)} of memory"
+    check_memory(takes, needed, free_memory(), "take an estimator that reads them some at a time, such as tracin-cp")
     return gradients.in_memory()
 
 
 def memory_needed(features: Features) -> int:
     """The bytes that an estimator takes at most which is fitted to all vectors at once."""
     return TIMES * 4 * sum(one.train.size + one.test.size for one in features.sets.values())
-
-
-def _gigabytes(count: int) -> str:
-    return f"{count / 1e9:.2g} GB"

@@ -11,7 +11,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from gptfl.core.curriculum import presentation_weights
     from gptfl.core.examples import Example, TaskData, relative_weights
-    from gptfl.core.free_memory import free_memory
+    from gptfl.core.free_memory import check_memory, free_memory, gigabytes
     from gptfl.core.gradients import GradientProducts, GradientSketches, SketchPoint
     from gptfl.core.queries import Features, FeatureSet, FitData, Prediction, Query, Unseen
     from gptfl.core.runs import Curriculum, Dynamics, MetricInfo, Run
@@ -102,7 +102,9 @@ _WHERE = {
     "Work": "plugins.work",
     "carry_out": "plugins.work",
     "flag": "plugins.settings",
+    "check_memory": "core.free_memory",
     "free_memory": "core.free_memory",
+    "gigabytes": "core.free_memory",
     "hookimpl": "plugins.hooks",
     "number": "plugins.settings",
     "one_of": "plugins.settings",
@@ -166,8 +168,10 @@ __all__ = [
     "UsesRecording",
     "Work",
     "carry_out",
+    "check_memory",
     "flag",
     "free_memory",
+    "gigabytes",
     "hookimpl",
     "number",
     "one_of",

@@ -8,8 +8,8 @@ from jaxtyping import Float, Int
 
 from gptfl.core import FitData, GradientProducts, Run, Unseen
 from gptfl.core.examples import weights_of
-from gptfl.core.free_memory import free_memory
-from gptfl.errors import DataError, ResourceError
+from gptfl.core.free_memory import check_memory, free_memory, gigabytes
+from gptfl.errors import DataError
 from gptfl.estimators.exposure_gp.gradient_prior import PriorProducts
 from gptfl.estimators.exposure_gp.process import Curricula
 from gptfl.estimators.exposure_gp.requests import RecordedRuns
@@ -186,12 +186,10 @@ def products_of(gradients: GradientProducts | None) -> PriorProducts | None:
     """
     if gradients is None:
         return None
-    needed, free = 4 * (gradients.raw.size + gradients.preconditioned.size), free_memory()
-    if gradients.in_blocks and free is not None and needed > free:
-        raise ResourceError(
-            f"{WHO} holds the recording's gradient products in memory, up to {needed / 1e9:.2g} GB, and {free / 1e9:.2g} GB are free",
-            "give it sketches alone (products=false)",
-        )
+    if gradients.in_blocks:
+        needed = 4 * (gradients.raw.size + gradients.preconditioned.size)
+        takes = f"{WHO} holds the recording's gradient products in memory, up to {gigabytes(needed)}"
+        check_memory(takes, needed, free_memory(), "give it sketches alone (products=false)")
     found = PriorProducts.of(gradients.steps, raw=gradients.raw, preconditioned=gradients.preconditioned)
     return found if found.kinds else None
 

@@ -18,10 +18,11 @@ from gptfl.plugins import (
     FitData,
     Prediction,
     Query,
-    ResourceError,
     Run,
+    check_memory,
     flag,
     free_memory,
+    gigabytes,
     number,
     one_of,
     presentation_weights,
@@ -208,13 +209,10 @@ class Datamodels:
         In a batch of the usual size; 0 for an example that no training run saw. In units of the metric a time seen, or,
         where that counts, a unit of step size. Raises ``ResourceError`` where there is too little memory for all pairs.
         """
-        needed, free = 8 * self.pool_ * self.weights_.shape[2], free_memory()
-        if free is not None and needed > free:
-            raise ResourceError(
-                f"{self.name}: influence on each of {self.weights_.shape[2]} test examples takes {needed / 1e9:.2g} GB of "
-                f"memory, and {free / 1e9:.2g} GB are free",
-                "ask about their mean, or one at a time",
-            )
+        tests = self.weights_.shape[2]
+        needed = 8 * self.pool_ * tests
+        takes = f"{self.name}: influence on each of {tests} test examples takes {gigabytes(needed)} of memory"
+        check_memory(takes, needed, free_memory(), "ask about their mean, or one at a time")
         return self._influence(self.weights_[-1])
 
     def mean_influence(self, tests: Int[np.ndarray, " chosen"]) -> Float[np.ndarray, " pool"]:

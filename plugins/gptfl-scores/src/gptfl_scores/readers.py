@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Float
 
 from gptfl.core.blocked_rows import row_blocks
-from gptfl.plugins import DataError, ResourceError, free_memory
+from gptfl.plugins import DataError, check_memory, free_memory, gigabytes
 
 MAX_BYTES = 2 * 2**30
 """No matrix is larger, unpacked."""
@@ -288,13 +288,8 @@ def _check_size(path: Path, size: int) -> None:
         raise DataError(
             f"{path} holds {size / 2**30:.3g} GiB, and at most {MAX_BYTES >> 30} are read", "score fewer examples"
         )
-    free = free_memory()
-    if free is not None and COPIES * size > free:
-        raise ResourceError(
-            f"{path} holds {size / 1e9:.2g} GB, which take up to {COPIES * size / 1e9:.2g} GB of memory, and {free / 1e9:.2g} GB "
-            "are free",
-            "score fewer examples",
-        )
+    takes = f"{path} holds {gigabytes(size)}, which take up to {gigabytes(COPIES * size)} of memory"
+    check_memory(takes, COPIES * size, free_memory(), "score fewer examples")
 
 
 def _unreadable(path: Path, error: OSError) -> DataError:

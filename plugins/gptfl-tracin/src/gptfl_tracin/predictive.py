@@ -19,10 +19,11 @@ from gptfl.plugins import (
     GradientProducts,
     Prediction,
     Query,
-    ResourceError,
     Run,
+    check_memory,
     flag,
     free_memory,
+    gigabytes,
     relative_weights,
     whole,
 )
@@ -169,13 +170,9 @@ class FromReference:
         ``ResourceError`` where there is too little memory for all pairs.
         """
         points = self._fitted()
-        needed, free = 8 * math.prod(points.shape), free_memory()
-        if free is not None and needed > free:
-            raise ResourceError(
-                f"{self.name}: influence on each of {points.shape[1]} test examples takes {needed / 1e9:.2g} GB of memory, and "
-                f"{free / 1e9:.2g} GB are free",
-                "ask about their mean, or one at a time",
-            )
+        needed = 8 * math.prod(points.shape)
+        takes = f"{self.name}: influence on each of {points.shape[1]} test examples takes {gigabytes(needed)} of memory"
+        check_memory(takes, needed, free_memory(), "ask about their mean, or one at a time")
         found = np.zeros(points.shape)
         for rate, products in zip(points.rates, points.products, strict=True):
             for start, rows in row_blocks(products):
