@@ -152,13 +152,13 @@ def table(comparison: Mapping[str, Any], index: Mapping[str, Any]) -> str:
     Where the runs predicted leave no groups out, as subsets of the pool in folds, the table is of how these end. Seconds
     are what a matrix took, the trainings that it needs included; those of gptfl's own estimators are for fitting.
     """
-    if all(row["removals"] is None for row in comparison["estimators"]):
+    if all(row.get("removals") is None for row in comparison["estimators"]):
         return _of_subsets(comparison, index)
     lines = [
         "| method | as | LDS | slope | error | each | signs | planted rows, AUROC | seconds |",
         "| --- | --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
-    rows = [row for row in comparison["estimators"] if row["removals"] is not None]
+    rows = [row for row in comparison["estimators"] if row.get("removals") is not None]
     for row in sorted(rows, key=lambda row: -row["removals"]["lds"]):
         name, kind, entry = _named(row, index["matrices"])
         found = row["removals"]

@@ -74,8 +74,8 @@ def group_effects(
         features: those that the simulator was fitted on, by default looked for in the workspace.
         progress: called along the way.
 
-    The mean is the sum of the rows'. It has an interval and a verdict where the estimator gives the standard deviation
-    of a whole group, and the zero of the rows is that they are not there. Raises ``DataError`` where the vectors aren't
+    It has an interval and a verdict where the estimator tells whole groups, with what their rows have in common, and the zero
+    of the rows is that they are not there; else it is the sum of the rows'. Raises ``DataError`` where the vectors aren't
     to be found, and ``PluginError`` where the estimator's answer is ill-shaped or not finite.
     """
     total = np.bincount(grouping.of, weights=rows, minlength=len(grouping.names))

@@ -18,7 +18,8 @@ class Presentations:
 
     ``cross`` are covariances with the runs fitted and ``distance`` its variances, both in units of the posterior's, of
     the examples' own effects first and, where there are vectors, of those that they tell together; ``expected`` is the
-    prior mean on each target, in the metric's units.
+    prior mean on each target, in the metric's units. ``seen`` is how much of each example the runs have seen, as it counts in
+    a batch, less the mean over runs; 0 for one that isn't in the pool. ``rate`` is how much seeing an example once counts.
     """
 
     cross: Float[np.ndarray, "source example run"]
@@ -27,6 +28,8 @@ class Presentations:
     own: "OwnEffects"
     shared: tuple[tuple[float, Float[np.ndarray, "example d"]], ...]
     """What vectors tell: vectors whose products, times the number beside them, are covariances."""
+    seen: Float[np.ndarray, "run example"]
+    rate: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +100,9 @@ def presentations(
         distance[1] += weight * rate * (one**2).sum(axis=1)
         shared.append((weight * rate, one))
     expected = rate * _expected(model, moved, places, train, weights, relative)
-    return Presentations(cross, distance, expected, alone, tuple(shared))
+    seen = np.zeros((len(step.members), len(places)))
+    seen[:, fitted_here] = ours.columns
+    return Presentations(cross, distance, expected, alone, tuple(shared), seen, rate)
 
 
 @dataclass(frozen=True, slots=True)

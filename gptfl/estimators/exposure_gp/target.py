@@ -5,12 +5,13 @@ them alike, such as that of a row from which everything is learned badly, is mor
 mean over test examples would come out too small. Here the runs' deviations of the weighted sum itself say how large signal
 and noise are, and how much of the signal is the examples' own effects and not what their vectors tell. With few runs none
 of that is known well, so the posterior is a mean over a grid of both, weighed by the likelihood of the deviations and by
-priors around what all test examples told together.
+priors around what all test examples told together. Where examples are of groups, what those of a group have in common
+beside their vectors is a third thing that isn't known well.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from itertools import groupby
+from dataclasses import dataclass, replace
+from itertools import groupby, product
 
 import numpy as np
 from jaxtyping import Float
@@ -24,6 +25,10 @@ SIGNALS = np.linspace(-3.0, 3.0, 25)
 """Logarithms of the factor of the signal, in standard deviations of its prior."""
 OWN = np.linspace(-3.0, 3.0, 9)
 """The same of the factor of the examples' own effects."""
+COMMON = np.linspace(-2.0, 2.0, 5)
+"""The same of what the examples of a group have in common."""
+CENTRE_COMMON, SPREAD_COMMON = -0.7, 1.5
+"""Mean and standard deviation of the logarithm of its variance, in units of that of one example's effect beforehand."""
 NEGLIGIBLE = 1e-4
 """What is less probable than that counts as impossible."""
 
@@ -33,7 +38,8 @@ class Candidate:
     """One point of the grid: the factor of the examples' own effects, and of the signal in units of the noise.
 
     ``share`` is how probable it is, ``variance`` that of the noise; ``deviations`` are the runs' along the vectors of
-    ``rows``, in the metric's units.
+    ``rows``, in the metric's units. ``common`` is the factor of what the examples of a group have in common, None where
+    there are no groups.
     """
 
     rows: Rows
@@ -42,6 +48,7 @@ class Candidate:
     factor: float
     share: float
     variance: float
+    common: float | None = None
 
     @property
     def precision(self) -> Float[np.ndarray, " row"]:
@@ -56,8 +63,17 @@ class TargetPosterior:
     candidates: tuple[Candidate, ...]
 
     @classmethod
-    def of(cls, model: ExposureModel, weights: Float[np.ndarray, " test"]) -> "TargetPosterior":
-        """The posterior of the sum with these weights."""
+    def of(
+        cls,
+        model: ExposureModel,
+        weights: Float[np.ndarray, " test"],
+        common: Float[np.ndarray, "run run"] | None = None,
+    ) -> "TargetPosterior":
+        """The posterior of the sum with these weights.
+
+        ``common`` are covariances between the runs of what the examples of a group have in common, if that varied as much
+        as one example's effect does; None where there are no groups.
+        """
         step, posterior = model.at_end()
         left = step.deviations - np.tensordot(model.hyper.scales, step.expected, 1)
         if posterior.gaps is not None:
@@ -70,9 +86,13 @@ class TargetPosterior:
         shared = np.tensordot(model.hyper.weights[1:], step.covariances[1:], 1)
         found, logs = [], []
         # Without vectors all effects are the examples' own, and their factor is that of the signal.
-        for place in OWN if len(step.covariances) > 1 else np.zeros(1):
-            times = float(np.exp(SPREAD * place))
-            rows = rows_of(times * own + shared, step.noise(model.hyper.lack), step.groups)
+        places = OWN if len(step.covariances) > 1 else np.zeros(1)
+        for place, along in product(places, np.zeros(1) if common is None else COMMON):
+            times, between = float(np.exp(SPREAD * place)), shared
+            grouped = None if common is None else float(np.exp(CENTRE_COMMON + SPREAD_COMMON * along))
+            if common is not None and grouped is not None:
+                between = between + grouped * common
+            rows = rows_of(times * own + between, step.noise(model.hyper.lack), step.groups)
             deviations = rows.vectors.T @ target
             count = max(len(deviations), 1)
             # The variance is itself known from so many numbers: the posterior is Student's, whose variance is larger.
@@ -82,14 +102,12 @@ class TargetPosterior:
                 precision = 1.0 / (factor * rows.values + 1.0)
                 variance = max(float((precision * deviations**2).sum()) / count, 1e-300)
                 fits = -0.5 * count * np.log(variance) + 0.5 * np.log(precision).sum()
-                logs.append(float(fits) - 0.5 * (at**2 + place**2))
-                found.append(Candidate(rows, deviations, times, factor, 0.0, wider * variance))
+                logs.append(float(fits) - 0.5 * (at**2 + place**2 + along**2))
+                found.append(Candidate(rows, deviations, times, factor, 0.0, wider * variance, grouped))
         shares = np.exp(np.array(logs) - max(logs))
         shares /= shares.sum()
         kept = [
-            Candidate(one.rows, one.deviations, one.own, one.factor, float(share), one.variance)
-            for one, share in zip(found, shares, strict=True)
-            if share > NEGLIGIBLE
+            replace(one, share=float(share)) for one, share in zip(found, shares, strict=True) if share > NEGLIGIBLE
         ]
         return cls(tuple(kept))
 
@@ -123,13 +141,13 @@ class TargetPosterior:
 
     def _groups(self) -> Iterator["_Group"]:
         """The candidates, those together that differ in the factor of the signal alone."""
-        for _, some in groupby(self.candidates, lambda one: (one.own, id(one.rows))):
+        for _, some in groupby(self.candidates, lambda one: id(one.rows)):
             yield _Group(tuple(some))
 
 
 @dataclass(frozen=True, slots=True)
 class _Group:
-    """Candidates of one factor of the examples' own effects: they share the vectors of the runs' covariance."""
+    """Candidates that differ in the factor of the signal alone: they share the vectors of the runs' covariance."""
 
     candidates: tuple[Candidate, ...]
 
@@ -162,9 +180,13 @@ class _Group:
         return np.stack([one.factor * one.precision * one.deviations for one in self.candidates], axis=1)
 
     def combined(self, parts: Float[np.ndarray, "source ..."]) -> Float[np.ndarray, "..."]:
-        """Prior covariances of own effects and of shared ones together, before the factor of the signal."""
-        own = self.candidates[0].own
-        return np.asarray(own * parts[0] if len(parts) == 1 else own * parts[0] + parts[1])
+        """Prior covariances of own effects, of shared ones and of what groups have in common, before the factor of the signal."""
+        one = self.candidates[0]
+        factors = np.ones(len(parts))
+        factors[0] = one.own
+        if one.common is not None:
+            factors[-1] = one.common
+        return np.tensordot(factors, parts, 1)
 
     def turned(self, cross: Float[np.ndarray, "source effect run"]) -> Float[np.ndarray, "effect row"]:
         """Covariances with the runs, along the vectors."""
