@@ -40,8 +40,15 @@ def products_of(
             divided.append(SketchedRows(point.preconditioned, test))
             own.append(_own(point.preconditioned, point.train))
     steps = np.array([point.step for point in points], dtype=np.int64)
-    sides = (as_products(BlockedProducts(one)) for one in (raw, divided))
-    found = GradientProducts(0, steps, learning_rates, *sides, np.stack(own_raw), np.stack(own))
+    found = GradientProducts(
+        0,
+        steps,
+        learning_rates,
+        as_products(BlockedProducts(raw)),
+        as_products(BlockedProducts(divided)),
+        np.stack(own_raw),
+        np.stack(own),
+    )
     return found if found.raw.size >= AT_ONCE else found.in_memory()
 
 

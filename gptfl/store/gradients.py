@@ -56,7 +56,7 @@ def put_products(group: h5py.Group, gradients: GradientProducts, large: LargeFil
         if large is None or not isinstance(given, BlockedProducts):
             with uninterrupted():
                 hdf5.put_array(group, name, np.asarray(given))
-        elif any_finite(given):
+        elif any_finite(as_products(given)):
             large.put_rows(group, name, given.shape, given.dtype, given.blocks())
         else:
             large.put_unknown(group, name, given.shape, given.dtype)

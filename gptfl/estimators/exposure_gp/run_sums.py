@@ -332,7 +332,15 @@ def add_rows(
     block: Block,
     there: Int[np.ndarray, " kept"],
 ) -> None:
-    """Add weighted rows of a block to where their presentations count."""
+    """Add weighted rows of a block to where their presentations count.
+
+    Args:
+        total: what is added to.
+        place: of each presentation in it.
+        weight: of each presentation.
+        block: the rows, and which of them each presentation is of.
+        there: the presentations that count.
+    """
     from scipy.sparse import csr_array  # takes as long to load as a simulation
 
     if not len(there):
