@@ -18,7 +18,9 @@ from gptfl.estimators.exposure_gp.inputs import sources_of
 from gptfl.estimators.exposure_gp.prior_rows import NegatedRows, UnreadProducts
 from gptfl.estimators.through_loss.estimator import ThroughLoss
 from tests.estimators.exposure_gp.worlds import (
+    BATCH,
     POOL,
+    STEPS,
     TEST,
     Held,
     about,
@@ -141,6 +143,17 @@ def test_parts_of_a_test_example_are_told_alike():
     parts = {name: one.test[:2] for name, one in data.features.sets.items()}
     one, other = (ExposureGp().fit(each).first_order_of(rows, parts, 1) for each in (data, blocked(data, False)))
     np.testing.assert_allclose(other, one, rtol=2e-2, atol=2e-3)
+
+
+def test_the_arrays_for_any_subset_are_told_alike():
+    data, asked = path_world()
+    run, members = asked[0], np.arange(POOL)
+    every = np.broadcast_to(members, (1, STEPS, POOL))
+    typical = np.resize(members, (1, STEPS, BATCH))
+    query = replace(question([run]), batches=every, typical=typical)
+    one, other = (ExposureGp().fit(each).linear_form(query) for each in (data, blocked(data, False)))
+    for some in (members[:7], members[3:20]):
+        np.testing.assert_allclose(other.predict(some).values, one.predict(some).values, **CLOSE)
 
 
 @pytest.mark.parametrize("vectors", [False, True])
