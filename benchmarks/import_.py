@@ -2,7 +2,8 @@
 
 The default is the size of the RTE recording: 25 runs of 96 steps, 277 test examples, in JSON lines. Each command runs in a
 process of its own; its peak memory is told beside that of the same process when it has only loaded gptfl. The
-time is the stage's own, without starting Python.
+time is the stage's own, without starting Python. With --sketches, an archive of sketches at so many points is imported with
+it, and exposure-gp is fitted to what comes of that.
 
 Run by hand: python benchmarks/import_.py
 """
@@ -19,6 +20,7 @@ import numpy as np
 CHILD = """
 import resource, sys, time
 from pathlib import Path
+from gptfl.api.simulator import fit
 from gptfl.interchange.export_recording import export
 from gptfl.interchange.import_recording import import_
 import gptfl.interchange.tables
@@ -49,7 +51,19 @@ def write(folder: Path, arguments: argparse.Namespace) -> int:
                 scores = random.uniform(0, 4, size=arguments.steps).tolist()
                 entries = [{"step": step, "loss": score} for step, score in enumerate(scores, 1)]
                 file.write(json.dumps({"id": test, "loss_trajectory": entries}) + "\n")
+    if arguments.sketches:
+        np.savez(folder / "sketches.npz", **sketched(random, arguments))
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+
+
+def sketched(random: np.random.Generator, arguments: argparse.Namespace) -> dict[str, np.ndarray]:
+    """Sketches at points spread over the run; the pool's are there divided as well, at all but the first."""
+    arrays = {}
+    for place, step in enumerate(np.linspace(0, arguments.steps, arguments.sketches).astype(int)):
+        sides = {"tr": arguments.pool, "te": arguments.test} | ({"trp": arguments.pool} if place else {})
+        for side, count in sides.items():
+            arrays[f"{side}{step}"] = random.standard_normal((count, arguments.width), np.float32).astype(np.float16)
+    return arrays
 
 
 def main() -> None:
@@ -57,21 +71,32 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     for name, value in (("runs", 25), ("steps", 96), ("test", 277), ("pool", 200), ("batch", 4)):
         parser.add_argument(f"--{name}", type=int, default=value)
+    parser.add_argument("--sketches", type=int, default=0, help="points that have sketches")
+    parser.add_argument("--width", type=int, default=64, help="numbers of a sketch")
+    parser.add_argument("--only", nargs="*", help="such as 'import gptdynamics'")
+    parser.add_argument("--keep", type=Path, help="folder to make it in, or where it is already")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as place:
-        root = Path(place)
-        (root / "rte").mkdir()
-        size = write(root / "rte", arguments)
-        print(f"{arguments.runs} runs x {arguments.steps} steps x {arguments.test} test examples, {size / 1e6:.1f} MB")
+        root = Path(arguments.keep or place)
+        if not (root / "rte").exists():
+            (root / "rte").mkdir(parents=True)
+            size = write(root / "rte", arguments)
+            print(
+                f"{arguments.runs} runs x {arguments.steps} steps x {arguments.test} test examples, {size / 1e6:.1f} MB"
+            )
         print("\n| | seconds | peak memory | of it, loading gptfl |\n| --- | --- | --- | --- |")
         recording = f'dynamics=r"{root}/ws/rte.dynamics.h5"'
+        given = f', sketches=r"{root}/rte/sketches.npz"' if arguments.sketches else ""
         calls = {
-            "import gptdynamics": f'import_("gptdynamics", r"{root}/rte", workspace=r"{root}/ws")',
+            "import gptdynamics": f'import_("gptdynamics", r"{root}/rte", lr=1e-3, workspace=r"{root}/ws"{given})',
+            **({"fit exposure-gp": f'fit("exposure-gp", {recording}, workspace=r"{root}/ws")'} if given else {}),
             "export gptdynamics": f'export(r"{root}/out", {recording})',
             "export parquet": f'export(r"{root}/tables", format="parquet", {recording})',
             "export csv": f'export(r"{root}/csv", format="csv", {recording})',
         }
         for name, call in calls.items():
+            if arguments.only and name not in arguments.only:
+                continue
             done = subprocess.run(
                 [sys.executable, "-c", CHILD.format(call=call)], capture_output=True, text=True, check=True
             )

@@ -35,7 +35,8 @@ from gptfl.interchange.assemble import (
     with_rates,
 )
 from gptfl.interchange.gptdynamics import SCORES, Duplicates, RunFiles, find_runs
-from gptfl.interchange.sketch_archive import ENCODER, features_of, products_of, read_sketches
+from gptfl.interchange.sketch_archive import ENCODER, features_of, read_sketches
+from gptfl.interchange.sketch_products import products_of, too_large
 from gptfl.interchange.texts import TEST_TEXTS, TRAIN_TEXTS, read_texts
 from gptfl.metrics import Accuracy, Bleu, Loss, RougeL
 from gptfl.options.base import make
@@ -44,7 +45,7 @@ from gptfl.options.signature import takes
 from gptfl.plugins.guards import make_metric
 from gptfl.plugins.registry import Registry, get_registry
 from gptfl.store.features import write_features
-from gptfl.store.recordings import check_nothing_beside, read_dynamics, write_dynamics
+from gptfl.store.recordings import check_nothing_beside, recorded_settings, write_dynamics
 from gptfl.store.workspace import Workspace, safe_name
 
 LAYOUTS = ("gptdynamics",)
@@ -127,7 +128,9 @@ def import_with(options: ImportOptions, *, progress: Progress = silent) -> Impor
             **({} if sketches is None else {"sketches": Path(sketches).name}),
         }
     )
-    gradients = products_of(points, kept, _reference_rates(points, runs, settings)) if points else None
+    without_products = too_large(len(points), runs, pool, test) if points else None
+    has_products = points and without_products is None
+    gradients = products_of(points, kept, _reference_rates(points, runs, settings)) if has_products else None
     dynamics = Dynamics(pool, test, infos, tuple(runs), settings, gradients)
     features = features_of(points, kept, dynamics, Path(sketches or "").name) if points else None
     features_path = space.features_path(stem, ENCODER)
@@ -139,21 +142,13 @@ def import_with(options: ImportOptions, *, progress: Progress = silent) -> Impor
         *([f"left out, for having no batches: {listed(without)}"] if without else []),
         *([f"left out, for being no metric that gptfl knows: {listed(unknown)}"] if unknown else []),
         *made.notes,
-        *filter(None, [classes]),
-        *([_without_products(len(pool), len(test))] if points and gradients is None else []),
+        *filter(None, [classes, without_products]),
         *_about(dynamics),
     )
     result = _counted(path, dynamics, made, notes)
     if features is None:
         return result
     return replace(result, features=features_path, sets=tuple(sorted(features.sets, key=natural)))
-
-
-def _without_products(pool: int, test: int) -> str:
-    return (
-        f"products of {pool:,} x {test:,} gradients are too many to be kept: exposure-gp goes by the sketches, and tracin-cp and "
-        "grad-dot, which need them, can't be compared"
-    )
 
 
 def _counted(path: Path, dynamics: Dynamics, made: Assembly, notes: tuple[str, ...]) -> ImportResult:
@@ -206,7 +201,7 @@ def _check_place(path: Path) -> None:
     """Raise ``DataError`` where another recording, or its runs, would be overwritten than one that was imported."""
     if not path.exists():
         check_nothing_beside(path)
-    elif not read_dynamics(path).settings.imported:
+    elif not recorded_settings(path).imported:
         raise DataError(f"{path} was not imported, and is not overwritten", "import under another --name")
 
 

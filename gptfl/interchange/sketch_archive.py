@@ -1,4 +1,4 @@
-"""Gradient sketches in a NumPy archive of unknown origin: read with every size checked, and turned into features and products."""
+"""Gradient sketches in a NumPy archive of unknown origin: read with every size checked, and turned into features."""
 
 import io
 import math
@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float, Int
 
-from gptfl.core import Dynamics, Features, GradientProducts, SketchPoint, fingerprint
+from gptfl.core import Dynamics, Features, SketchPoint, fingerprint
 from gptfl.core.blocked_rows import as_array
 from gptfl.encoders.gradients import Gradients, sets_of
 from gptfl.errors import DataError
@@ -22,7 +22,7 @@ MAX_UNPACKED = 2**31
 """Bytes of all sketches together, as 32-bit floats."""
 MAX_HEADER = 10_000
 LARGE = 2**25
-"""Sketches of a pool that are so many numbers or more are read some rows at a time; products of so many aren't kept."""
+"""Sketches of a pool that are so many numbers or more are read some rows at a time."""
 LAYOUT = "arrays trS, teS and, where there is one, trpS for each point S, each with a scalar NAME_scale"
 _NAME = re.compile(r"(trp|tr|te)(\d{1,9})(_scale)?\.npy")
 
@@ -179,23 +179,3 @@ def features_of(
     vectors = [part for name in sorted(sets) for part in (sets[name].train, sets[name].test)]
     identity = {"source": source, "points": [point.step for point in points], "sketches": fingerprint(*vectors)}
     return Features(ENCODER, identity, dynamics.examples, sets)
-
-
-def products_of(
-    points: Sequence[SketchPoint], kept: Int[np.ndarray, " kept"], learning_rates: Float[np.ndarray, " step"]
-) -> GradientProducts | None:
-    """Inner products of the sketches, which estimate those of the gradients; None where they are too many.
-
-    The seed of the reference run is not known and told as 0.
-    """
-    if len(points) * len(points[0].train) * len(kept) >= LARGE:
-        return None
-    raw = np.stack([point.train @ point.test[kept].T for point in points])
-    divided, own_raw, own = np.full_like(raw, np.nan), [], np.full(raw.shape[:2], np.nan, dtype=raw.dtype)
-    for row, point in enumerate(points):
-        own_raw.append(np.einsum("pd,pd->p", point.train, point.train))
-        if point.preconditioned is not None:
-            divided[row] = point.preconditioned @ point.test[kept].T
-            own[row] = np.einsum("pd,pd->p", point.preconditioned, point.train)
-    steps = np.array([point.step for point in points], dtype=np.int64)
-    return GradientProducts(0, steps, learning_rates, raw, divided, np.stack(own_raw), own)

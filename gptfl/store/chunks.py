@@ -38,6 +38,23 @@ def write_array(
         array: its values.
         chunks: the shape of a chunk, None for one piece that isn't packed.
     """
+    dataset = create_array(group, link, array.shape, array.dtype, chunks)
+    dataset.write(h5py.h5s.ALL, h5py.h5s.ALL, np.asarray(array, order="C"))
+    return dataset
+
+
+def create_array(
+    group: h5py.h5g.GroupID, link: bytes, shape: tuple[int, ...], dtype: np.dtype, chunks: tuple[int, ...] | None
+) -> h5py.h5d.DatasetID:
+    """A new array of a group that has no values yet, to be packed as in ``write_array``.
+
+    Args:
+        group: where it is made.
+        link: its name there, encoded.
+        shape: its axes.
+        dtype: of its values.
+        chunks: the shape of a chunk, None for one piece that isn't packed.
+    """
     plan = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
     if chunks is not None:
         plan.set_chunk(chunks)
@@ -45,10 +62,8 @@ def write_array(
         plan.set_shuffle()
         plan.set_deflate(1)
     plan.set_obj_track_times(False)
-    space = h5py.h5s.create_simple(array.shape)
-    dataset = h5py.h5d.create(group, link, h5py.h5t.py_create(array.dtype, logical=True), space, dcpl=plan)
-    dataset.write(h5py.h5s.ALL, h5py.h5s.ALL, np.asarray(array, order="C"))
-    return dataset
+    space = h5py.h5s.create_simple(shape)
+    return h5py.h5d.create(group, link, h5py.h5t.py_create(dtype, logical=True), space, dcpl=plan)
 
 
 def check_chunks(dataset: h5py.h5d.DatasetID) -> None:

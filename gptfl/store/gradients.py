@@ -7,9 +7,11 @@ import numpy as np
 from jaxtyping import Float
 
 from gptfl.core import GradientProducts
-from gptfl.core.blocked_products import BlockedProducts, as_products
+from gptfl.core.blocked_products import BlockedProducts, any_finite, as_products
 from gptfl.errors import DataError
+from gptfl.interruption import uninterrupted
 from gptfl.store import hdf5
+from gptfl.store.large_files import LargeFile
 from gptfl.store.stored_products import stored_products
 
 PRODUCTS = ("raw", "preconditioned")
@@ -20,7 +22,9 @@ LARGE = 2**25
 """Products that are so many numbers or more, of one kind, stay in their file, and are read some rows at a time."""
 
 
-def put_gradients(file: h5py.File, gradients: GradientProducts, pool: int, test: int) -> None:
+def put_gradients(
+    file: h5py.File, gradients: GradientProducts, pool: int, test: int, large: LargeFile | None = None
+) -> None:
     """Keep products in a recording.
 
     Args:
@@ -28,24 +32,34 @@ def put_gradients(file: h5py.File, gradients: GradientProducts, pool: int, test:
         gradients: the products.
         pool: how many training examples it has.
         test: how many test examples it has.
+        large: the same recording, where products go to the disk some rows at a time.
 
     Raises ``DataError`` if it has some already or they don't fit it.
     """
     check_gradients(gradients, pool, test, str(hdf5.path_of(file)))
     if "gradients" in file:
         raise DataError(f"{hdf5.path_of(file)} has gradient products already", "record under another --name")
-    put_products(file.create_group("gradients"), gradients)
+    put_products(file.create_group("gradients"), gradients, large)
 
 
-def put_products(group: h5py.Group, gradients: GradientProducts) -> None:
-    """Keep products in a group."""
-    hdf5.put_number(group, "seed", gradients.seed)
-    put_own_counted(group, gradients.own_counted)
-    hdf5.put_array(group, "steps", gradients.steps)
-    hdf5.put_array(group, "learning_rates", gradients.learning_rates)
-    for name in (*PRODUCTS, *OWN):
-        # All of those that lie in another file are in memory here: to write them is no daily work.
-        hdf5.put_array(group, name, np.asarray(getattr(gradients, name)))
+def put_products(group: h5py.Group, gradients: GradientProducts, large: LargeFile | None = None) -> None:
+    """Keep products in a group; with ``large``, the file that it is in, some rows at a time where they come so."""
+    with uninterrupted():
+        hdf5.put_number(group, "seed", gradients.seed)
+        put_own_counted(group, gradients.own_counted)
+        hdf5.put_array(group, "steps", gradients.steps)
+        hdf5.put_array(group, "learning_rates", gradients.learning_rates)
+        for name in OWN:
+            hdf5.put_array(group, name, getattr(gradients, name))
+    for name in PRODUCTS:
+        given = getattr(gradients, name)
+        if large is None or not isinstance(given, BlockedProducts):
+            with uninterrupted():
+                hdf5.put_array(group, name, np.asarray(given))
+        elif any_finite(as_products(given)):
+            large.put_rows(group, name, given.shape, given.dtype, given.blocks())
+        else:
+            large.put_unknown(group, name, given.shape, given.dtype)
 
 
 def _products(group: h5py.Group, name: str) -> Float[np.ndarray, "point pool test"]:

@@ -6,12 +6,14 @@ have their places and no values, and plain writes put these there, as they do al
 
 import hashlib
 import io
+import math
 import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from random import Random
 from typing import IO, Any
 
 import h5py
@@ -20,11 +22,12 @@ import numpy as np
 from gptfl.errors import DataError
 from gptfl.interruption import uninterrupted
 from gptfl.store import digests
+from gptfl.store.chunks import chunk_shape, create_array
 from gptfl.store.durable import cannot_write, part_of, put_in_place
 from gptfl.store.files import opened_file, put_header
 from gptfl.store.links import encode_name
 from gptfl.store.memory import PagedMemory
-from gptfl.store.safety import check_contents, numbers
+from gptfl.store.safety import check_contents, counted, lacking, numbers
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,14 +38,14 @@ class LargeFile:
     disk: IO[bytes]
 
     def put_rows(
-        self, group: h5py.Group, name: str, shape: tuple[int, int], dtype: np.dtype[Any], blocks: Iterable[np.ndarray]
+        self, group: h5py.Group, name: str, shape: tuple[int, ...], dtype: np.dtype[Any], blocks: Iterable[np.ndarray]
     ) -> None:
         """Keep an array whose rows come in consecutive blocks, unpacked and in one piece.
 
         Args:
             group: where it goes.
             name: what it is called there.
-            shape: rows and columns.
+            shape: its axes; rows are along the last one.
             dtype: of its numbers.
             blocks: all rows, in order.
 
@@ -56,18 +59,40 @@ class LargeFile:
         for block in blocks:
             data = np.ascontiguousarray(block, dtype).reshape(-1).view(np.uint8).data
             digest.update(data)
-            if shape[0] * shape[1]:
+            if math.prod(shape):
                 self.disk.seek(place)
                 self.disk.write(data)
                 place += len(data)
-            rows += len(block)
-        if rows != shape[0]:
-            raise DataError(f"{name} has {rows} rows and not {shape[0]}", "give as many as there are examples")
+            rows += math.prod(block.shape[:-1])
+        expected = math.prod(shape[:-1])
+        if rows != expected:
+            raise DataError(f"{name} has {rows} rows and not {expected}", "give as many as there are examples")
         with uninterrupted():
             digests.put(dataset, digest.hexdigest())
 
+    def put_unknown(self, group: h5py.Group, name: str, shape: tuple[int, int, int], dtype: np.dtype[Any]) -> None:
+        """Keep an array of which nothing is known: all NaN, packed, since that takes next to nothing.
 
-def _laid_out(group: h5py.Group, name: str, shape: tuple[int, int], dtype: np.dtype[Any]) -> h5py.h5d.DatasetID:
+        Args:
+            group: where it goes.
+            name: what it is called there.
+            shape: its axes.
+            dtype: of floats.
+        """
+        chunks = chunk_shape(shape, dtype.itemsize)
+        dataset = create_array(group.id, encode_name(name).encode(), shape, dtype, chunks)
+        # A chunk at a time in order, so that none is packed twice.
+        nothing = np.full((chunks[1], shape[2]), np.nan, dtype)
+        places = [(point, start) for point in range(shape[0]) for start in range(0, shape[1], chunks[1])]
+        parts = [nothing[: shape[1] - start] for _, start in places]
+        for (point, start), part in zip(places, parts, strict=True):
+            with uninterrupted():
+                h5py.Dataset(dataset)[point, start : start + len(part)] = part
+        with uninterrupted():
+            digests.put(dataset, digests.of_blocks(dtype, shape, parts))
+
+
+def _laid_out(group: h5py.Group, name: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> h5py.h5d.DatasetID:
     plan = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
     plan.set_layout(h5py.h5d.CONTIGUOUS)
     plan.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
@@ -79,7 +104,7 @@ def _laid_out(group: h5py.Group, name: str, shape: tuple[int, int], dtype: np.dt
 
 @contextmanager
 def create_large(
-    path: Path, kind: str, *, settings: Mapping[str, Any], inputs: Mapping[str, str]
+    path: Path, kind: str, *, settings: Mapping[str, Any], inputs: Mapping[str, str], max_bytes: int = sys.maxsize
 ) -> Iterator[LargeFile]:
     """A new file to fill, which takes its name, whole, when the block ends without an exception.
 
@@ -88,8 +113,10 @@ def create_large(
         kind: what it holds, one of ``KINDS``.
         settings: by which it was made; small values of JSON.
         inputs: fingerprints of what it was made from, by name.
+        max_bytes: to how many bytes its readers let it unpack.
 
-    Raises ``ResourceError`` if it can't be written; a file of that name is then untouched.
+    Raises ``DataError`` if it is larger than that and ``ResourceError`` if it can't be written; a file of that name is
+    then untouched.
     """
     path = Path(path)
     try:
@@ -105,11 +132,14 @@ def create_large(
                         digests.seal(file)
                         file.flush()
                         most = disk.seek(0, io.SEEK_END) + memory.seek(0, io.SEEK_END)
-                        check_contents(file, path, most, max_bytes=sys.maxsize, bounded=False)
+                        sizes = check_contents(file, path, most, max_bytes=max_bytes, bounded=False)
                 for place, part_of_file in memory.parts():
                     disk.seek(place)
                     disk.write(part_of_file)
-                disk.truncate(memory.seek(0, io.SEEK_END))
+                end = disk.truncate(memory.seek(0, io.SEEK_END))
+                # What packs very well is followed by noise, so that the file is not taken for a bomb.
+                disk.seek(end)
+                disk.write(Random(0).randbytes(lacking(counted(sizes), end)))
                 disk.flush()
                 os.fsync(disk.fileno())
             put_in_place(part, path)

@@ -20,14 +20,17 @@ from gptfl.core import (
 )
 from gptfl.core.recording_settings import wrong_setting
 from gptfl.errors import DataError
+from gptfl.interruption import uninterrupted
 from gptfl.store import files, hdf5
 from gptfl.store.examples import get_examples, metric_from_json, metric_to_json, put_examples
 from gptfl.store.files import Header
 from gptfl.store.gradients import get_gradients, put_gradients
 from gptfl.store.jsonlines import shown
 from gptfl.store.kinds import DYNAMICS
+from gptfl.store.large_files import create_large
 from gptfl.store.run_files import check_own, delete_runs, identity, pending, read_beside, run_files, write_run
 from gptfl.store.runs import check_run, get_run, put_run
+from gptfl.store.safety import MAX_BYTES
 from gptfl.store.sketches import get_sketches, put_sketches
 from gptfl.store.workspace import runs_folder
 
@@ -36,7 +39,7 @@ _LARGE = ("runs", "gradients", "sketches")
 
 
 def write_dynamics(path: Path, dynamics: Dynamics) -> None:
-    """Write a recording, with any number of runs.
+    """Write a recording, with any number of runs; gradient products that come in blocks are never all in memory.
 
     Raises ``DataError`` if a run does not fit its examples or others lie beside the path, ``ResourceError`` if it
     can't be written.
@@ -45,21 +48,32 @@ def write_dynamics(path: Path, dynamics: Dynamics) -> None:
     for run in dynamics.runs:
         check_run(run, len(dynamics.pool), len(dynamics.test), dynamics.metrics, str(path))
     check_nothing_beside(path)
-    inputs = {"examples": dynamics.examples}
-    with files.create(path, DYNAMICS, settings=dynamics.settings, inputs=inputs) as file:
-        hdf5.put_text(file, "metrics", [metric_to_json(metric) for metric in dynamics.metrics.values()])
-        group = file.create_group("examples")
-        put_examples(group, "pool", dynamics.pool)
-        put_examples(group, "test", dynamics.test)
-        hdf5.put_number(group, "pool", len(dynamics.pool))
-        hdf5.put_number(group, "test", len(dynamics.test))
-        runs = file.create_group("runs")
-        for run in dynamics.runs:
-            put_run(runs, run)
+    about: dict[str, Any] = {"settings": dynamics.settings, "inputs": {"examples": dynamics.examples}}
+    if dynamics.gradients is not None and dynamics.gradients.in_blocks:
+        with create_large(path, DYNAMICS, **about, max_bytes=MAX_BYTES) as large:
+            with uninterrupted():
+                _put(large.file, dynamics)
+            put_gradients(large.file, dynamics.gradients, len(dynamics.pool), len(dynamics.test), large)
+        return
+    with files.create(path, DYNAMICS, **about) as file:
+        _put(file, dynamics)
         if dynamics.gradients is not None:
             put_gradients(file, dynamics.gradients, len(dynamics.pool), len(dynamics.test))
-        if dynamics.sketches is not None:
-            put_sketches(file, dynamics.sketches, len(dynamics.pool), len(dynamics.test))
+
+
+def _put(file: h5py.File, dynamics: Dynamics) -> None:
+    """Keep all of a recording but its gradient products."""
+    hdf5.put_text(file, "metrics", [metric_to_json(metric) for metric in dynamics.metrics.values()])
+    group = file.create_group("examples")
+    put_examples(group, "pool", dynamics.pool)
+    put_examples(group, "test", dynamics.test)
+    hdf5.put_number(group, "pool", len(dynamics.pool))
+    hdf5.put_number(group, "test", len(dynamics.test))
+    runs = file.create_group("runs")
+    for run in dynamics.runs:
+        put_run(runs, run)
+    if dynamics.sketches is not None:
+        put_sketches(file, dynamics.sketches, len(dynamics.pool), len(dynamics.test))
 
 
 def _check_settings(settings: Mapping[str, Any], path: Path) -> None:
@@ -154,6 +168,14 @@ def read_dynamics(path: Path) -> Dynamics:
         if len({run.index for run in runs}) < len(runs):
             raise DataError(f"{path} holds two runs of one index", "record it again with gptfl collect")
     return Dynamics(pool, test, metrics, tuple(runs), RecordingSettings.of(header.settings), gradients, sketches)
+
+
+def recorded_settings(path: Path) -> RecordingSettings:
+    """The settings of a recording, of which nothing else is read. Raises ``DataError``."""
+    with files.open_file(path, DYNAMICS, skipped=_LARGE) as file:
+        settings = _about(file).header.settings
+    _check_settings(settings, path)
+    return RecordingSettings.of(settings)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from gptfl.core.blocked_rows import BlockedRows
 from gptfl.errors import DataError
 from gptfl.interchange import sketch_archive
 from gptfl.interchange.archive_rows import ArchiveRows
-from gptfl.interchange.sketch_archive import products_of, read_sketches
+from gptfl.interchange.sketch_archive import read_sketches
 
 
 def archive(path, save=np.savez, **more):
@@ -30,9 +30,6 @@ def test_large_sketches_are_read_in_any_order_of_blocks(tmp_path, monkeypatch, s
         np.testing.assert_array_equal(ours[5:8], theirs[5:8])
         np.testing.assert_array_equal(ours[2:4], theirs[2:4])
         np.testing.assert_array_equal(ours[np.array([7, 1, 1])], theirs[[7, 1, 1]])
-    assert products_of([point], np.arange(3), np.ones(1)) is not None
-    monkeypatch.setattr(sketch_archive, "LARGE", 27)
-    assert products_of([point], np.arange(3), np.ones(1)) is None
 
 
 def test_a_number_that_is_not_finite_is_refused_when_it_is_read(tmp_path, monkeypatch):

@@ -14,6 +14,7 @@ from gptfl.store import gradients as stored
 from gptfl.store.recordings import write_dynamics
 from gptfl.store.simulators import read_simulator
 from gptfl.testing import make_dynamics
+from tests.released import released, sketches
 
 DYNAMICS = make_dynamics(runs=16, gradients=True)
 
@@ -59,3 +60,23 @@ def test_a_recording_that_has_lost_them_is_named(spaces):
         give_again(estimator, changed, source.found, None)
     give_again(estimator, source.recording, source.found, None)
     assert not estimator.lacks_products
+
+
+def test_exposure_gp_takes_products_of_an_import_from_its_recording(tmp_path, monkeypatch):
+    folder = released(tmp_path / "rte", runs=12, steps=6, pool=10)
+    archive, found = sketches(tmp_path / "s.npz", pool=10), []
+    for name, large in (("dense", 2**25), ("blocked", 1)):
+        space = tmp_path / name
+        monkeypatch.setattr(stored, "LARGE", large)
+        monkeypatch.setattr(blocked_rows, "BLOCK_BYTES", 100)
+        gptfl.import_("gptdynamics", folder, lr=1e-3, sketches=archive, workspace=space)
+        path = gptfl.fit("exposure-gp", workspace=space).path
+        values = gptfl.simulate(subset=["1", "4", "5", "7"], workspace=space, figure=False).values
+        influence = gptfl.rank(workspace=space, on="mean").rankings[0].influence
+        found.append((read_simulator(path), values, influence))
+    dense, blocked = found
+    assert dense[0].key == blocked[0].key
+    assert "products:raw" in dense[0].state
+    assert not [name for name in blocked[0].state if name.startswith("products:")]
+    np.testing.assert_allclose(blocked[1], dense[1], rtol=1e-4)
+    np.testing.assert_allclose(blocked[2], dense[2], rtol=1e-3, atol=1e-6)

@@ -53,6 +53,37 @@ def test_a_changed_byte_is_found(tmp_path):
         hdf5.get_array(hdf5.get_group(file, "rows"), "two")
 
 
+def test_arrays_of_three_axes_and_of_nothing_known(tmp_path):
+    cube = ARRAY[:2940].reshape(3, 980, 64).astype(np.float32)
+    with create_large(tmp_path / "a.h5", FEATURES, settings={}, inputs={}) as large:
+        rows = (one[start : start + 500] for one in cube for start in (0, 500))
+        large.put_rows(large.file, "known", cube.shape, cube.dtype, rows)
+        large.put_unknown(large.file, "unknown", (2, 70_001, 64), np.dtype(np.float32))
+    assert (tmp_path / "a.h5").stat().st_size < 2 * cube.nbytes
+    with files.open_file(tmp_path / "a.h5", FEATURES) as file:
+        np.testing.assert_array_equal(hdf5.get_array(file, "known", 3, "f"), cube)
+        found = hdf5.get_array(file, "unknown", 3, "f")
+    assert (found.shape, found.dtype) == ((2, 70_001, 64), np.float32)
+    assert np.isnan(found).all()
+
+
+def test_more_than_readers_take_leaves_no_file(tmp_path):
+    with (
+        pytest.raises(DataError, match="holds more than"),
+        create_large(tmp_path / "a.h5", FEATURES, settings={}, inputs={}, max_bytes=ARRAY.nbytes) as large,
+    ):
+        large.put_rows(large.file, "one", ARRAY.shape, ARRAY.dtype, blocks())
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_packs_very_well_is_no_bomb(tmp_path, monkeypatch):
+    monkeypatch.setattr("gptfl.store.safety.FREE_BYTES", 0)
+    with create_large(tmp_path / "a.h5", FEATURES, settings={}, inputs={}) as large:
+        large.put_unknown(large.file, "unknown", (1, 70_001, 64), np.dtype(np.float32))
+    with files.open_file(tmp_path / "a.h5", FEATURES) as file:
+        assert np.isnan(hdf5.get_array(file, "unknown", 3, "f")).all()
+
+
 @pytest.mark.parametrize("empty", [(0, 64), (5, 0)])
 def test_nothing_is_kept_as_nothing(tmp_path, empty):
     write(tmp_path / "a.h5", np.zeros(empty, np.float32))

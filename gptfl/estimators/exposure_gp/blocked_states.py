@@ -1,4 +1,4 @@
-"""Where runs have come to in what their examples do, where the vectors of the pool aren't all in memory."""
+"""Where runs have come to in what their examples do, where the pool's vectors or known products aren't all in memory."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Int
 
-from gptfl.estimators.exposure_gp.accumulation import Vectors, accumulated, accumulated_counts
+from gptfl.estimators.exposure_gp.accumulation import Vectors, accumulated_counts
 from gptfl.estimators.exposure_gp.between_steps import Between
 from gptfl.estimators.exposure_gp.gradient_prior import LONE, PriorProducts, lone_pair
 from gptfl.estimators.exposure_gp.inputs import Sources
+from gptfl.estimators.exposure_gp.known_sums import KnownChanges, KnownSums
 from gptfl.estimators.exposure_gp.own_products import Cells, OwnProducts
 from gptfl.estimators.exposure_gp.pool_states import OwnAtEnd, PoolStates, Train
 from gptfl.estimators.exposure_gp.process import Curricula, States
@@ -54,9 +55,8 @@ class BlockedStates(PoolStates):
             read=self.read,
         )
         # What doesn't hang on them is kept.
-        for name in ("cells", "known_means"):
-            if name in self.__dict__:
-                found.__dict__[name] = self.__dict__[name]
+        if "cells" in self.__dict__:
+            found.__dict__["cells"] = self.__dict__["cells"]
         return found
 
     @property
@@ -75,6 +75,17 @@ class BlockedStates(PoolStates):
         return self.read.means.paths
 
     @cached_property
+    def known_means(self) -> tuple[tuple[Vectors, Float[np.ndarray, "point test"]], ...]:
+        """First-order changes by known products, each with its mean over the pool fitted."""
+        if self._known is None or self.products is None:
+            return ()
+        return tuple(zip(self.products.ways(), self._known.means, strict=True))
+
+    @property
+    def _known(self) -> KnownChanges | None:
+        return self.read.known if self.prior else None
+
+    @cached_property
     def cells(self) -> Cells:
         """What the runs fitted have seen."""
         return Cells.of(self.recorded.curricula, self.recorded.steps)
@@ -89,7 +100,7 @@ class BlockedStates(PoolStates):
         It is looked for among the longest gradients; the others are judged by some of them.
         """
         known, own = len(self.known_means), list(scales)
-        found = lone_pair(self._fitted_ways, np.array(own[:known]))
+        found = lone_pair([way for way, _ in self.known_means], np.array(own[:known]))
         left = own[known:]
         for points in self.sources.paths:
             if found is not None or not self.sources.is_point(points[-1][1]):
@@ -122,21 +133,10 @@ class BlockedStates(PoolStates):
     def fitted(self, steps: Int[np.ndarray, " recorded"]) -> Iterator[States]:
         """The runs fitted at some of the recorded steps."""
         rows = np.searchsorted(self.recorded.steps, steps)
-        sums = self.read.sums.of_runs(np.arange(len(self.recorded.values)), rows)
-        return self._states(
-            iter([self.read.own[row] for row in rows]),
-            sums,
-            self.recorded.curricula,
-            steps,
-            self.sources.test_sides,
-            self.factors,
-            None,
-            self._fitted_ways,
-        )
-
-    @property
-    def _fitted_ways(self) -> tuple[Vectors, ...]:
-        return tuple(one for one, _ in self.known_means)
+        every = np.arange(len(self.recorded.values))
+        known = None if self._known is None else self._known.sums.of_runs(every, rows)
+        sums, own = self.read.sums.of_runs(every, rows), iter([self.read.own[row] for row in rows])
+        return self._states(own, sums, len(steps), self.sources.test_sides, self.factors, known)
 
     def last(self) -> Iterator[Effect]:
         """Where the fitted runs have come to at the last recorded step, in each source of effects but their own."""
@@ -180,66 +180,66 @@ class BlockedStates(PoolStates):
         given, ours = requested.products or (None, None)
         test = self.sources.test_sides if requested.gradients is None else requested.gradients
         seen, factors = None if requested.gradients is None else requested.seen, self.factors_for(requested)
-        theirs = self._states(
-            own_theirs, sums, runs, at_steps, test, factors, at, self.known_ways(own, train, test, seen, given)
-        )
+        known = self._changes(runs, at_steps, self.known_ways(own, train, test, seen, given), at)
+        theirs = self._states(own_theirs, sums, len(at_steps), test, factors, known)
         if requested.gradients is None:
-            return theirs, self._states(own_ours, self.read.sums, None, steps, None, factors, None, ())
+            return theirs, self._states(own_ours, self.read.sums, len(steps), None, factors, None)
         fitted_ways = self.known_ways(np.arange(self.pool), None, test, seen, ours)
-        return theirs, self._states(
-            own_ours, self.read.sums, self.recorded.curricula, steps, test, factors, None, fitted_ways
-        )
+        known = self._changes(self.recorded.curricula, steps, fitted_ways, None)
+        return theirs, self._states(own_ours, self.read.sums, len(steps), test, factors, known)
 
     def came_to(
         self, out: Int[np.ndarray, " left"], kept: Int[np.ndarray, " kept"], rows: Int[np.ndarray, " row"]
     ) -> "CameTo":
         """Where some of the runs fitted have come to at some recorded steps, beside those that are kept."""
         products = tuple(self.read.own[row].of(out, kept) for row in rows)
-        return CameTo(products, self.read.sums.of_runs(out, rows))
+        known = None if self._known is None else self._known.sums.of_runs(out, rows)
+        return CameTo(products, self.read.sums.of_runs(out, rows), known)
 
-    def left_out(self, runs: Curricula, steps: Int[np.ndarray, " recorded"], came: "CameTo") -> Iterator[States]:
+    def left_out(self, came: "CameTo") -> Iterator[States]:
         """Runs that were left out of these, from where they have come to."""
-        factors = self.factors
-        return self._states(
-            iter(came.own), came.sums, runs, steps, self.sources.test_sides, factors, None, self._fitted_ways
-        )
+        return self._states(iter(came.own), came.sums, len(came.own), self.sources.test_sides, self.factors, came.known)
 
     def _states(
         self,
         own: Iterator[Effect],
         sums: RunSums,
-        runs: Curricula | None,
-        steps: Int[np.ndarray, " recorded"],
+        count: int,
         test: Any,
         factors: Float[np.ndarray, " test"],
-        at: Float[np.ndarray, " step_and_end"] | None,
-        ways: tuple[Vectors, ...],
+        known: KnownSums | None,
     ) -> Iterator[States]:
-        """States at each step; nothing is expected where no test vectors are given."""
+        """States at each of so many steps; nothing is expected where no test vectors are given.
+
+        Args:
+            own: effects of the examples' own at each step.
+            sums: of vectors.
+            count: how many steps.
+            test: vectors of the test examples by feature set.
+            factors: by how much each test example answers to what is expected.
+            known: sums of known products, None where there are none.
+        """
         signed = self.signed(factors)
-        known = iter(self._known(runs, steps, ways, at)) if runs is not None else None
         if test is not None:
             # Once for all steps: a step's products take no longer than to make these of half-precision numbers.
             test = {name: np.asarray(one, np.float32) for name, one in test.items()}
-        for row in range(len(steps)):
+        for row in range(count):
             effects = [next(own), *(one[row] for one in sums.shared)]
             expected: list[Float[np.ndarray, "run test"]] = []
             if test is not None and self.prior:
-                first = [] if known is None else next(known)
+                first = [] if known is None else known.at(row)
                 expected = [one * signed for one in (*first, *sums.expected(row, self.sources, test))]
             yield effects, expected
 
-    def _known(
+    def _changes(
         self,
         runs: Curricula,
         steps: Int[np.ndarray, " recorded"],
         ways: tuple[Vectors, ...],
         at: Float[np.ndarray, " step_and_end"] | None,
-    ) -> Iterator[list[Float[np.ndarray, "run test"]]]:
+    ) -> KnownSums | None:
         """What is expected by known products at each step."""
-        summed = [accumulated(runs.batches, runs.weights, steps, one, None, at) for one in ways]
-        for _ in steps:
-            yield [next(one) for one in summed]
+        return KnownSums.of(runs, steps, ways, at) if ways else None
 
     def _exposures(
         self,
@@ -266,10 +266,11 @@ class BlockedStates(PoolStates):
 
 @dataclass(frozen=True, slots=True)
 class CameTo:
-    """Where runs that were left out have come to at each step: products with those that were kept, and sums of vectors."""
+    """Where runs that were left out have come to at each step: products with those that were kept, and sums."""
 
     own: tuple[OwnProducts, ...]
     sums: RunSums
+    known: KnownSums | None = None
 
 
 def states_of(
@@ -291,9 +292,9 @@ def states_of(
         factors: by how much each test example answers to what is expected.
         prior: whether anything is expected.
         higher: whether more of the metric is better.
-        read: what was read of vectors that aren't all in memory, None where nothing was yet.
+        read: what was read of vectors or products that aren't all in memory, None where nothing was yet.
     """
-    if read is None and not sources.in_blocks:
+    if read is None and not (sources.in_blocks or (products is not None and products.in_blocks)):
         return PoolStates(recorded, sources, products, factors, prior=prior, higher=higher)
-    read = ReadOnce.of(recorded, sources) if read is None else read
+    read = ReadOnce.of(recorded, sources, products) if read is None else read
     return BlockedStates(recorded, sources, products, factors, prior=prior, higher=higher, read=read)

@@ -6,7 +6,7 @@ from typing import Any, Self
 import numpy as np
 from jaxtyping import Float, Int
 
-from gptfl.core import Features, FitData, Prediction, Query
+from gptfl.core import Features, FitData, GradientProducts, Prediction, Query
 from gptfl.core.blocked_rows import Elsewhere
 from gptfl.core.linear_form import LinearForm
 from gptfl.core.links import Link, allowed_links, link_of
@@ -32,7 +32,7 @@ from gptfl.estimators.exposure_gp.predictions import novelty, view
 from gptfl.estimators.exposure_gp.questions import requested_of, train_of
 from gptfl.estimators.exposure_gp.read_once import ReadOnce
 from gptfl.estimators.exposure_gp.recipe_departure import departure
-from gptfl.estimators.exposure_gp.recorded import products_of, recorded_of
+from gptfl.estimators.exposure_gp.recorded import held, products_again, products_of, recorded_of
 from gptfl.estimators.exposure_gp.requests import RecordedRuns
 from gptfl.estimators.exposure_gp.single_fit import PREFIX, FittedSingleRun
 from gptfl.estimators.exposure_gp.state import errors_of, model_of, state_of
@@ -132,14 +132,14 @@ class ExposureGp(Influences):
             products = products if products.kinds else None
         self.single_ = None
         if len(runs) == 1 and self.tags.one_run:
-            sources = sources.in_memory()
-            self.single_ = FittedSingleRun.of(runs[0], data, sources, products)
+            self.single_ = FittedSingleRun.of(runs[0], data, sources.in_memory(), held(products))
             self.steps_, self.notes_ = self.single_.steps, self.single_.notes()
             return self
         recorded, self.notes_ = recorded_of(runs, data)
         # One after the other: each holds the runs on a scale of its own.
         higher = data.metric.higher_is_better
-        read = ReadOnce.of(recorded, sources) if sources.in_blocks else None
+        in_blocks = sources.in_blocks or (products is not None and products.in_blocks)
+        read = ReadOnce.of(recorded, sources, products) if in_blocks else None
         models = (
             ExposureModel(recorded, sources, link, prior=self.prior, higher=higher, products=products, read=read)
             for link in self._links(data, recorded)
@@ -275,6 +275,17 @@ class ExposureGp(Influences):
         if wrong is not None:
             raise DataError(f"exposure-gp: {wrong}", "take the features that the simulator was fitted with")
         self.model_.use_vectors(rows)
+
+    @property
+    def lacks_products(self) -> bool:
+        """Whether it was restored without the gradient products, which the recording has."""
+        products = self.model_.products if self.single_ is None and hasattr(self, "model_") else None
+        return products is not None and products.lacking
+
+    def use_products(self, gradients: GradientProducts) -> None:
+        """Take the products that it was fitted to. Raises ``DataError`` where they are others."""
+        assert self.model_.products is not None  # it lacks them
+        self.model_.use_products(products_again(gradients, self.model_.products))
 
     def state(self) -> Mapping[str, np.ndarray]:
         """The runs fitted, the vectors, and the hyperparameters: a Gaussian process is its data."""

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Int
 
+from gptfl.core.blocked_products import BlockedProducts
+from gptfl.core.blocked_rows import row_blocks
 from gptfl.estimators.exposure_gp.accumulation import Vectors
 from gptfl.estimators.exposure_gp.curricula import RECENT
 from gptfl.estimators.exposure_gp.model import ExposureModel
@@ -153,7 +155,7 @@ def _expected(
     own, signed = np.where(places >= 0, places, model.pool), states.signed(model.hyper.factors)
     known = states.known_ways(own, train, sources.test_sides, None, None)
     for one, (_, mean) in zip(known, states.known_means, strict=True):
-        found += next(scales) * (_moved(model, one, mean, relative) @ (signed * weights).T)
+        found += next(scales) * _known(model, one, mean, relative, signed * weights)
     for number, points in enumerate(sources.paths):
         last = points[-1][1]
         if not sources.is_point(last):
@@ -164,6 +166,24 @@ def _expected(
         if number in moved.middles:
             found -= next(scales) * (moved.middles[number] @ gradients.T)
     return found
+
+
+def _known(
+    model: ExposureModel,
+    way: Vectors,
+    average: Float[np.ndarray, "point test"],
+    relative: Float[np.ndarray, " example"],
+    weights: Float[np.ndarray, "target test"],
+) -> Float[np.ndarray, "example target"]:
+    """What known products expect of a unit of exposure; those in blocks are summed over test examples as they are read."""
+    if not isinstance(way.rows, BlockedProducts):
+        return np.asarray(_moved(model, way, average, relative) @ weights.T)
+    passing = _passing(model, way, None)
+    found = -relative[:, None] * ((passing @ average) @ weights.T)
+    for share, rows in zip(passing, way.rows, strict=True):
+        for start, block in row_blocks(rows) if share else ():
+            found[start : start + len(block)] += share * (block @ weights.T)
+    return np.asarray(found)
 
 
 def influence(

@@ -9,10 +9,12 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from gptfl.core import Features
-from gptfl.core.blocked_rows import BlockedRows, row_blocks, rows_at_once
+from gptfl.core.blocked_products import BlockedProducts, as_products
+from gptfl.core.blocked_rows import BlockedRows, row_blocks
 from gptfl.errors import DataError
 from gptfl.estimators.exposure_gp.accumulation import Vectors
 from gptfl.estimators.exposure_gp.gradient_prior import PriorProducts
+from gptfl.estimators.exposure_gp.prior_rows import EstimatedRows, fill_unknown
 
 _POINT = re.compile(r"(raw|preconditioned|split)-(\d{1,9})")
 CENTRES = "exposure-gp: centres"
@@ -166,12 +168,34 @@ class Sources:
         """
         found = {}
         for name, one in known.kinds.items():
-            rows, points = one.rows.copy(), self.standing_in(name)
+            points = self.standing_in(name)
+            if isinstance(one.rows, BlockedProducts):
+                found[name] = self._estimated_in_blocks(one, points, train, test)
+                continue
+            rows = one.rows.copy()
             for place, step in enumerate(one.points.tolist() if points else ()):
-                nearest = min(points, key=lambda point: abs(point[0] - step))[1]
-                _fill(rows[place], train[nearest], np.asarray(test[nearest], np.float32))
+                nearest = _nearest(points, step)
+                fill_unknown(
+                    rows[place], train[nearest], np.asarray(test[nearest], np.float32), np.arange(rows.shape[1])
+                )
             found[name] = Vectors(one.points, rows)
         return PriorProducts(found)
+
+    def _estimated_in_blocks(
+        self,
+        known: Vectors,
+        points: tuple[tuple[int, str], ...],
+        train: Mapping[str, Float[np.ndarray, "example d"] | BlockedRows],
+        test: Mapping[str, Float[np.ndarray, "test d"]],
+    ) -> Vectors:
+        """The same of one kind whose products are read some rows at a time, and filled as they are."""
+        if not points:
+            return known
+        rows = []
+        for step, one in zip(known.points.tolist(), known.rows, strict=True):
+            nearest = _nearest(points, step)
+            rows.append(EstimatedRows(one, train[nearest], np.asarray(test[nearest], np.float32)))
+        return Vectors(known.points, as_products(BlockedProducts(rows)))
 
     @property
     def estimable(self) -> frozenset[str]:
@@ -259,21 +283,9 @@ def _mean(rows: Float[np.ndarray, "example d"] | BlockedRows) -> Float[np.ndarra
     return np.asarray(sum(block.sum(axis=0, dtype=np.float64) for _, block in rows.blocks()) / max(len(rows), 1))
 
 
-def _fill(
-    products: Float[np.ndarray, "example test"],
-    train: Float[np.ndarray, "example d"] | BlockedRows,
-    test: Float[np.ndarray, "test d"],
-) -> None:
-    """Put minus the products of vectors where products are NaN."""
-    count = rows_at_once(4 * max(train.shape[1], len(test)))
-    for start in range(0, len(products), count):
-        part = products[start : start + count]
-        unknown = np.isnan(part)
-        row, column = (np.flatnonzero(unknown.any(axis=axis)) for axis in (1, 0))
-        if len(row):
-            some = np.ix_(row, column)
-            ours = -(np.asarray(train[start + row], np.float32) @ test[column].T)
-            part[some] = np.where(unknown[some], ours, part[some])
+def _nearest(points: tuple[tuple[int, str], ...], step: int) -> str:
+    """The set at the point nearest to a step."""
+    return min(points, key=lambda point: abs(point[0] - step))[1]
 
 
 def _is_point(name: str, sides: Sides) -> bool:

@@ -94,6 +94,11 @@ class ExposureModel:
         sets = {name: replace(one, train=train[name]) for name, one in self.sources.sets.items()}
         self.sources = self.states.sources = replace(self.sources, sets=sets)
 
+    def use_products(self, products: PriorProducts) -> None:
+        """Take the gradient products of the pool fitted, where they were not kept with it."""
+        self.products = self.states.products = products
+        self.states.__dict__.pop("known_means", None)
+
     @cached_property
     def recipe(self) -> RecordedRecipe:
         """How the runs fitted were trained."""
@@ -210,7 +215,7 @@ class ExposureModel:
         others, seen = requested.gradients is not None, requested.seen
         fitted = seen >= 0
         if came is not None and isinstance(self.states, BlockedStates):
-            theirs, ours = self.states.left_out(runs, steps, came), self.states.fitted(steps)
+            theirs, ours = self.states.left_out(came), self.states.fitted(steps)
         else:
             theirs, ours = self.states.beside(runs, steps, requested, own, train, between)
         visited = self.solved[:rows]

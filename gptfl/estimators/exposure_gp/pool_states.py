@@ -101,7 +101,8 @@ class PoolStates:
         # Gradients are of the loss: what lowers it raises a metric of which more is better.
         signed = self.signed(self.factors if factors is None else factors).astype(np.float32)
         first_order = known + self.sources.expected(vectors, ends)
-        expected = tuple(Vectors(one.points, one.rows * signed) for one in first_order)
+        # All of them are products of every pair already, but for those that are read some rows at a time.
+        expected = tuple(Vectors(one.points, np.asarray(one.rows) * signed) for one in first_order)
         return Examples(own, vectors, expected, recent, relative)
 
     def signed(self, factors: Float[np.ndarray, " test"]) -> Float[np.ndarray, " test"]:

@@ -1,4 +1,4 @@
-"""All that fitting takes from the vectors of a pool that has too many for memory."""
+"""All that fitting takes from the vectors and gradient products of a pool that has too many for memory."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -7,7 +7,9 @@ import numpy as np
 from jaxtyping import Int
 
 from gptfl.estimators.exposure_gp.curricula import RECENT
+from gptfl.estimators.exposure_gp.gradient_prior import PriorProducts
 from gptfl.estimators.exposure_gp.inputs import Sources
+from gptfl.estimators.exposure_gp.known_sums import KnownChanges
 from gptfl.estimators.exposure_gp.own_products import Cells, OwnProducts
 from gptfl.estimators.exposure_gp.requests import RecordedRuns
 from gptfl.estimators.exposure_gp.run_sums import PoolMeans, RunSums
@@ -15,30 +17,43 @@ from gptfl.estimators.exposure_gp.run_sums import PoolMeans, RunSums
 
 @dataclass(frozen=True, slots=True)
 class ReadOnce:
-    """All that fitting takes from the vectors of a pool, which are read once for it."""
+    """All that fitting takes from the vectors of a pool and their known products, which are read for it alone."""
 
     sums: RunSums
     means: PoolMeans
     own: tuple[OwnProducts, ...]
     """Products of the runs' exposures to single examples at each recorded step."""
+    known: KnownChanges | None = None
+    """What is taken from known gradient products; None without any."""
 
     @classmethod
-    def of(cls, recorded: RecordedRuns, sources: Sources) -> "ReadOnce":
+    def of(cls, recorded: RecordedRuns, sources: Sources, products: PriorProducts | None) -> "ReadOnce":
         """From the runs and the pool fitted. Raises ``DataError`` where a vector isn't finite."""
-        runs = recorded.curricula
+        runs, steps = recorded.curricula, recorded.steps
         means = PoolMeans.of(sources, runs.relative)
-        return cls.with_own(recorded, RunSums.of(runs, recorded.steps, sources), means)
+        known = None if products is None else KnownChanges.of(runs, steps, products)
+        return cls.with_own(recorded, RunSums.of(runs, steps, sources), means, known)
 
     @classmethod
-    def with_own(cls, recorded: RecordedRuns, sums: RunSums, means: PoolMeans) -> "ReadOnce":
-        """With what was read, and the products of exposures, for which nothing is."""
+    def with_own(
+        cls, recorded: RecordedRuns, sums: RunSums, means: PoolMeans, known: KnownChanges | None = None
+    ) -> "ReadOnce":
+        """With what was read, and the products of exposures, for which nothing is.
+
+        Args:
+            recorded: the runs fitted.
+            sums: their sums of vectors.
+            means: of the pool.
+            known: what is taken from known gradient products.
+        """
         cells = Cells.of(recorded.curricula, recorded.steps)
-        return cls(sums, means, tuple(cells.products(cells)))
+        return cls(sums, means, tuple(cells.products(cells)), known)
 
     def of_runs(self, runs: Int[np.ndarray, " kept"], rows: Int[np.ndarray, " row"]) -> "ReadOnce":
         """The same of some runs at some of the recorded steps."""
         own = tuple(self.own[row].of(runs, runs) for row in rows)
-        return replace(self, sums=self.sums.of_runs(runs, rows), own=own)
+        known = None if self.known is None else self.known.of_runs(runs, rows)
+        return replace(self, sums=self.sums.of_runs(runs, rows), own=own, known=known)
 
     def arrays(self) -> dict[str, np.ndarray]:
         """All of it by name, for the file of a simulator."""
@@ -46,11 +61,24 @@ class ReadOnce:
         found |= {f"middles:{number}": one for number, one in self.sums.middles.items()}
         found |= {f"mean:{number}": one for number, one in enumerate(self.means.paths)}
         cross, squares = (np.stack([getattr(one, name) for one in self.own]) for name in ("cross", "squares"))
+        found |= {} if self.known is None else self.known.arrays()
         return found | {"own:cross": cross, "own:squares": squares}
 
     @classmethod
-    def from_arrays(cls, arrays: Mapping[str, np.ndarray], recorded: RecordedRuns, sources: Sources) -> "ReadOnce":
+    def from_arrays(
+        cls,
+        arrays: Mapping[str, np.ndarray],
+        recorded: RecordedRuns,
+        sources: Sources,
+        products: PriorProducts | None = None,
+    ) -> "ReadOnce":
         """What ``arrays`` gave for these runs and sets.
+
+        Args:
+            arrays: by name.
+            recorded: the runs fitted.
+            sources: their feature sets.
+            products: gradient products beside those of the vectors.
 
         Raises ``KeyError``, ``ValueError`` or ``TypeError`` where it isn't of them.
         """
@@ -73,7 +101,10 @@ class ReadOnce:
         cross = _finite(arrays["own:cross"], (*shape, shape[1]))
         squares = _finite(arrays["own:squares"], shape)
         own = tuple(OwnProducts(*one) for one in zip(cross, squares, strict=True))
-        return cls(RunSums(tuple(shared), middles), PoolMeans(tuple(means)), own)
+        known = None if products is None else KnownChanges.from_arrays(arrays, products, shape)
+        if products is not None and known is None:
+            known = KnownChanges.of(recorded.curricula, recorded.steps, products)
+        return cls(RunSums(tuple(shared), middles), PoolMeans(tuple(means)), own, known)
 
 
 def _finite(array: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:

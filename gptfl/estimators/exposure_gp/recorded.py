@@ -1,16 +1,19 @@
 """What exposure-gp takes from recorded runs, and what it must leave out of them."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Float, Int
 
-from gptfl.core import FitData, GradientProducts, Run, Unseen
+from gptfl.core import FitData, GradientProducts, Run, Unseen, fingerprint
+from gptfl.core.blocked_products import BlockedProducts, as_products
 from gptfl.core.examples import weights_of
 from gptfl.core.free_memory import check_memory, free_memory, gigabytes
 from gptfl.errors import DataError
+from gptfl.estimators.exposure_gp.accumulation import Vectors
 from gptfl.estimators.exposure_gp.gradient_prior import PriorProducts
+from gptfl.estimators.exposure_gp.prior_rows import NegatedRows
 from gptfl.estimators.exposure_gp.process import Curricula
 from gptfl.estimators.exposure_gp.requests import RecordedRuns
 from gptfl.estimators.exposure_gp.state import padded
@@ -180,18 +183,41 @@ def _sparse(values: Float[np.ndarray, "run grid test"], names: Sequence[str]) ->
 
 
 def products_of(gradients: GradientProducts | None) -> PriorProducts | None:
-    """Gradient products as the model takes them, None where none were recorded.
-
-    Raises ``ResourceError`` where they are read in blocks and don't fit into memory.
-    """
+    """Gradient products as the model takes them, None where none were recorded; what is in blocks stays so."""
     if gradients is None:
         return None
-    if gradients.in_blocks:
-        needed = 4 * (gradients.raw.size + gradients.preconditioned.size)
-        takes = f"{WHO} holds the recording's gradient products in memory, up to {gigabytes(needed)}"
-        check_memory(takes, needed, free_memory(), "give it sketches alone (products=false)")
     found = PriorProducts.of(gradients.steps, raw=gradients.raw, preconditioned=gradients.preconditioned)
+    if gradients.in_blocks:
+        found = replace(found, origin=_origin(gradients))
     return found if found.kinds else None
+
+
+def held(products: PriorProducts | None) -> PriorProducts | None:
+    """The same in memory. Raises ``ResourceError`` where they don't fit."""
+    if products is None or not products.in_blocks:
+        return products
+    needed = 4 * sum(one.rows.size for one in products.kinds.values())
+    takes = f"{WHO}, fitted to one run, holds the recording's gradient products in memory, {gigabytes(needed)}"
+    check_memory(takes, needed, free_memory(), "record a second run, or give it sketches alone (products=false)")
+    return products.in_memory()
+
+
+def products_again(gradients: GradientProducts, fitted: PriorProducts) -> PriorProducts:
+    """The products that a simulator was fitted to and doesn't keep. Raises ``DataError`` where these are others."""
+    if _origin(gradients) != fitted.origin:
+        raise DataError(f"{WHO} was fitted to other gradient products than the recording holds", "fit it again")
+    kinds = {}
+    for name, one in fitted.kinds.items():
+        products = getattr(gradients, name)
+        places = np.searchsorted(gradients.steps, one.points).tolist()
+        rows = BlockedProducts([NegatedRows(products[place]) for place in places])
+        kinds[name] = Vectors(one.points, as_products(rows))
+    return PriorProducts(kinds, fitted.origin)
+
+
+def _origin(gradients: GradientProducts) -> str:
+    """By what products are known, without reading those of pairs."""
+    return fingerprint(gradients.steps, gradients.self_raw, gradients.self_preconditioned)
 
 
 def products_of_requested(

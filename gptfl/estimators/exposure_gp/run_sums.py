@@ -170,7 +170,7 @@ class RunSums:
         at: Float[np.ndarray, " step_and_end"] | None,
     ) -> "RunSums":
         rows = {name: one.train for name, one in sources.sets.items()} if train is None else train
-        seen = _Presentations.of(runs, steps, at)
+        seen = SeenExamples.of(runs, steps, at)
         shared, middles = [], {}
         recent: list[Float[np.ndarray, "recorded run d"]] = []
         for number, points in enumerate(sources.paths):
@@ -207,7 +207,7 @@ class RunSums:
 
 
 @dataclass(frozen=True, slots=True)
-class _Presentations:
+class SeenExamples:
     """Every time that a run sees an example before the last recorded step, by example.
 
     ``place`` is the recorded step at which it counts first and its run: ``row * runs + run``; ``taken`` and ``after`` are
@@ -226,7 +226,7 @@ class _Presentations:
     @classmethod
     def of(
         cls, runs: Curricula, steps: Int[np.ndarray, " recorded"], at: Float[np.ndarray, " step_and_end"] | None
-    ) -> "_Presentations":
+    ) -> "SeenExamples":
         length = runs.batches.shape[1]
         at = np.arange(length + 1, dtype=np.float64) if at is None else at
         run, step, column = np.nonzero(runs.batches >= 0)
@@ -266,7 +266,7 @@ class _Presentations:
 
 
 def _path_sums(
-    seen: _Presentations,
+    seen: SeenExamples,
     points: tuple[tuple[int, str], ...],
     sources: Sources,
     rows: Rows,
@@ -282,13 +282,13 @@ def _path_sums(
     middle = len(points) // 2 if gradient and len(points) > 1 else None
     of_middle = np.zeros((places if middle is not None else 0, width), np.float32)
     for number, (_, name) in enumerate(points):
-        share = _share(seen.taken, np.array([step for step, _ in points], np.float64), number)
-        for some, block in _blocks(seen.example, rows[name]):
+        share = share_of_point(seen.taken, np.array([step for step, _ in points], np.float64), number)
+        for some, block in seen_blocks(seen.example, rows[name]):
             there = np.flatnonzero(share[some] > 0)
             for total, weight in zip(found, weights, strict=True):
-                _add(total, seen.place[some], weight[some] * share[some], block, there)
+                add_rows(total, seen.place[some], weight[some] * share[some], block, there)
             if number == middle:
-                _add(of_middle, seen.place[some], weights[0][some], block, np.arange(len(share[some])))
+                add_rows(of_middle, seen.place[some], weights[0][some], block, np.arange(len(share[some])))
     if not gradient:
         for total, weight in zip(found, weights, strict=True):
             counted = np.bincount(seen.place, weight, places)
@@ -297,7 +297,7 @@ def _path_sums(
     return [*summed, seen.summed(of_middle, None) if middle is not None else of_middle]
 
 
-def _share(
+def share_of_point(
     taken: Float[np.ndarray, " seen"], points: Float[np.ndarray, " point"], number: int
 ) -> Float[np.ndarray, " seen"]:
     """How much one point of a path counts for what is seen at a place of it: linear between the points."""
@@ -310,7 +310,7 @@ Block = tuple[Float[np.ndarray, "row d"], Int[np.ndarray, " seen"]]
 """Rows, and which of them each presentation is of."""
 
 
-def _blocks(
+def seen_blocks(
     example: Int[np.ndarray, " seen"], rows: Float[np.ndarray, "example d"] | BlockedRows
 ) -> Iterator[tuple[slice, Block]]:
     """The rows of the examples seen, some at a time, with the presentations that are of them."""
@@ -325,14 +325,22 @@ def _blocks(
         yield slice(begin, end), (block, np.searchsorted(some, example[begin:end]))
 
 
-def _add(
+def add_rows(
     total: Float[np.ndarray, "place d"],
     place: Int[np.ndarray, " seen"],
     weight: Float[np.ndarray, " seen"],
     block: Block,
     there: Int[np.ndarray, " kept"],
 ) -> None:
-    """Add weighted rows of a block to where their presentations count."""
+    """Add weighted rows of a block to where their presentations count.
+
+    Args:
+        total: what is added to.
+        place: of each presentation in it.
+        weight: of each presentation.
+        block: the rows, and which of them each presentation is of.
+        there: the presentations that count.
+    """
     from scipy.sparse import csr_array  # takes as long to load as a simulation
 
     if not len(there):

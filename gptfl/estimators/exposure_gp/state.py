@@ -7,13 +7,15 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from gptfl.core import Curriculum
-from gptfl.core.blocked_rows import Elsewhere
+from gptfl.core.blocked_products import BlockedProducts, as_products
+from gptfl.core.blocked_rows import BlockedRows, Elsewhere
 from gptfl.core.links import Link
 from gptfl.estimators.exposure_gp.accumulation import Vectors
 from gptfl.estimators.exposure_gp.blocked_states import BlockedStates
 from gptfl.estimators.exposure_gp.gradient_prior import KINDS, PriorProducts
 from gptfl.estimators.exposure_gp.inputs import Sides, Sources
 from gptfl.estimators.exposure_gp.model import ExposureModel
+from gptfl.estimators.exposure_gp.prior_rows import UnreadProducts
 from gptfl.estimators.exposure_gp.process import Curricula, Hyper
 from gptfl.estimators.exposure_gp.read_once import ReadOnce
 from gptfl.estimators.exposure_gp.requests import RecordedRuns
@@ -62,7 +64,7 @@ def state_of(model: ExposureModel) -> Mapping[str, np.ndarray]:
     }
     states = model.states
     for name, one in model.sources.sets.items():
-        if isinstance(states, BlockedStates):
+        if isinstance(one.train, BlockedRows):
             arrays[f"centre:{name}"] = model.sources.centres[name]
         else:
             arrays[f"train:{name}"] = np.asarray(one.train)
@@ -71,7 +73,11 @@ def state_of(model: ExposureModel) -> Mapping[str, np.ndarray]:
         arrays |= states.read.arrays()
     if model.products is not None:
         for name, products in model.products.kinds.items():
-            arrays[f"products:{name}"], arrays[f"points:{name}"] = products.rows, products.points
+            arrays[f"points:{name}"] = products.points
+            if not isinstance(products.rows, BlockedProducts):
+                arrays[f"products:{name}"] = products.rows
+        if model.products.in_blocks:
+            arrays["origin"] = np.frombuffer(model.products.origin.encode(), np.uint8)
     return arrays
 
 
@@ -108,7 +114,8 @@ def model_of(state: Mapping[str, np.ndarray], prior: bool) -> ExposureModel:
     link = Link(dict(enumerate(NAMES))[int(name)], low, high)
     recorded = RecordedRuns(runs, steps, values, pool)
     products = _products_of(state, pool, test)
-    read = ReadOnce.from_arrays(state, recorded, sources) if sources.in_blocks else None
+    in_blocks = sources.in_blocks or (products is not None and products.in_blocks)
+    read = ReadOnce.from_arrays(state, recorded, sources, products if prior else None) if in_blocks else None
     model = ExposureModel(
         recorded,
         sources,
@@ -205,16 +212,25 @@ def _products_of(state: Mapping[str, np.ndarray], pool: int, test: int) -> Prior
     """The gradient products in a state, None where it has none. Raises ``ValueError``, ``TypeError`` or ``KeyError`` for others."""
     kinds = {}
     for name in KINDS:
-        if f"products:{name}" in state:
-            rows, points = state[f"products:{name}"], state[f"points:{name}"]
-            if points.dtype.kind != "i" or rows.dtype.kind != "f":
-                raise TypeError(f"{name} products or their points are not numbers of their kind")
+        if f"products:{name}" in state or f"points:{name}" in state:
+            points = state[f"points:{name}"]
+            if points.dtype.kind != "i":
+                raise TypeError(f"points of {name} products are not whole numbers")
             if points.ndim != 1 or not len(points) or (np.diff(points) <= 0).any():
                 raise ValueError(f"points of {name} products don't ascend")
+            if "origin" in state:
+                kinds[name] = Vectors(
+                    points, as_products(BlockedProducts([UnreadProducts((pool, test)) for _ in points]))
+                )
+                continue
+            rows = state[f"products:{name}"]
+            if rows.dtype.kind != "f":
+                raise TypeError(f"{name} products are not numbers")
             if rows.shape != (len(points), pool, test) or not np.isfinite(rows).all():
                 raise ValueError(f"{name} products are not of the examples")
             kinds[name] = Vectors(points, rows)
-    return PriorProducts(kinds) if kinds else None
+    origin = state["origin"].astype(np.uint8).tobytes().decode("ascii", "replace") if "origin" in state else ""
+    return PriorProducts(kinds, origin) if kinds else None
 
 
 def _rules_of(state: Mapping[str, np.ndarray]) -> int:

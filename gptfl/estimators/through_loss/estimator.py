@@ -8,7 +8,7 @@ from typing import Any, Self
 import numpy as np
 from jaxtyping import Float, Int
 
-from gptfl.core import Features, FitData, MetricInfo, Prediction, Query, Run, groups_of
+from gptfl.core import Features, FitData, GradientProducts, MetricInfo, Prediction, Query, Run, groups_of
 from gptfl.core.links import Link
 from gptfl.core.queries import query_for
 from gptfl.core.runs import cut_run
@@ -251,6 +251,15 @@ class ThroughLoss:
     def use_vectors(self, features: Features) -> None:
         """Take the vectors of the pool that it was fitted to. Raises ``DataError`` where they aren't of these examples."""
         self.loss_.use_vectors(features)
+
+    @property
+    def lacks_products(self) -> bool:
+        """Whether it was restored without the gradient products, which the recording has."""
+        return hasattr(self, "loss_") and self.loss_.lacks_products
+
+    def use_products(self, gradients: GradientProducts) -> None:
+        """Take the products that it was fitted to. Raises ``DataError`` where they are others."""
+        self.loss_.use_products(gradients)
 
     def state(self) -> Mapping[str, np.ndarray]:
         """That of the loss, its names after ``loss``, and the map.

@@ -16,6 +16,7 @@ from gptfl.core import (
     Unseen,
     examples_fingerprint,
 )
+from gptfl.core.blocked_products import BlockedProducts, as_products
 from gptfl.core.blocked_rows import BlockedRows
 from gptfl.core.curriculum import draw_subset, fill_batches, linear_decay, run_seed
 from gptfl.estimators.exposures import exposures
@@ -40,6 +41,14 @@ def in_blocks(features):
     return replace(
         features, sets={name: replace(one, train=Held(np.asarray(one.train))) for name, one in features.sets.items()}
     )
+
+
+def products_in_blocks(gradients):
+    """The same gradient products, to be read some rows at a time."""
+    sides = (
+        as_products(BlockedProducts([Held(one) for one in side])) for side in (gradients.raw, gradients.preconditioned)
+    )
+    return replace(gradients, **dict(zip(("raw", "preconditioned"), sides, strict=True)))
 
 
 LOSS = MetricInfo("loss", higher_is_better=False, low=0.0)
