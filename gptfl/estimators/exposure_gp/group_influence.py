@@ -14,7 +14,11 @@ Part = tuple[Int[np.ndarray, " example"], Mapping[str, Float[np.ndarray, "exampl
 
 
 def influence_of_groups(
-    model: ExposureModel, parts: Iterable[Part], count: int, weights: Float[np.ndarray, " test"]
+    model: ExposureModel,
+    parts: Iterable[Part],
+    count: int,
+    weights: Float[np.ndarray, " test"],
+    tokens: Float[np.ndarray, " example"] | None = None,
 ) -> tuple[Float[np.ndarray, " group"], Float[np.ndarray, " group"], Float[np.ndarray, " group"]]:
     """The mean effect of each group on a weighted sum of the test examples, its spread, and the spread before any run.
 
@@ -23,15 +27,18 @@ def influence_of_groups(
         parts: all examples, some at a time.
         count: how many groups there are.
         weights: of the test examples in the sum, shape ``[test]``.
+        tokens: how many each example of all parts is trained on, in their order (see ``presentations``).
 
     All three have the shape ``[group]`` and the metric's units. Raises ``ValueError`` where there are no examples.
     """
     cross = expected = None
     sizes, squares, shares = np.zeros(count), np.zeros(count), np.zeros(count)
     shared: list[tuple[float, Float[np.ndarray, "group d"]]] = []
-    own = None
+    own, begin = None, 0
     for places, train, groups in parts:
-        presented = presentations(model, places, train, weights[None])
+        some = None if tokens is None else tokens[begin : begin + len(places)]
+        presented = presentations(model, places, train, weights[None], some)
+        begin += len(places)
         member = (groups[None] == np.arange(count)[:, None]).astype(np.float64)
         if cross is None or expected is None:
             cross, expected = np.zeros((len(presented.cross), count, presented.cross.shape[2])), np.zeros(count)
