@@ -1,7 +1,7 @@
 """Trainings on a pool, some of its flipped labels corrected, or on a part of it: every result on disk at once."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -265,12 +265,15 @@ def read_results(path: Path) -> dict[str, Values]:
     done: dict[str, Values] = {}
     for line in read_json_lines(path, LINE):
         key, values = line.values.get("key"), line.values.get("metrics")
-        numbers = isinstance(values, dict) and all(isinstance(value, float | None) for value in values.values())
-        if not isinstance(key, str) or not numbers:
+        if not isinstance(key, str) or not isinstance(values, dict) or not _are_numbers(values.values()):
             raise line.wrong("no result of a training", f"delete {path} to train again, or expected {LINE}")
         # What diverged is not finite, and null in JSON.
         done[key] = {name: math.nan if value is None else value for name, value in values.items()}
     return done
+
+
+def _are_numbers(values: Iterable[object]) -> bool:
+    return all(isinstance(value, float | None) for value in values)
 
 
 def _write(path: Path, done: Mapping[str, Values]) -> None:
