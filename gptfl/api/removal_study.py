@@ -144,7 +144,6 @@ def _retrainer(
         seed=options.study.seed,
         path=recording.workspace.root / f"{recording.stem}.removal-study.jsonl",
         progress=progress,
-        any_metric=True,
     )
     check_rates(retrainer.recipe, recipe.learning_rates, recording.path, "its settings")
     return retrainer

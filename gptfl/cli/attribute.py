@@ -2,7 +2,7 @@
 
 from gptfl.cli import console
 from gptfl.cli.adapter import with_options
-from gptfl.cli.rank import TOP, show
+from gptfl.cli.rank import show
 from gptfl.errors import UsageError
 from gptfl.options.attribute import AttributeOptions
 
@@ -29,5 +29,5 @@ def command(options: AttributeOptions) -> None:
     if options.as_csv or options.as_json:
         console.say((to_csv if options.as_csv else to_json)(result, options.top, options.reverse).rstrip("\n"))
     else:
-        show(result, TOP if options.top is None else options.top, options.reverse)
+        show(result, options.top, options.reverse)
     console.show_unkept(result.unkept, error)

@@ -15,10 +15,6 @@ if TYPE_CHECKING:
     from gptfl.influence.ranking import RankResult
 
 
-TOP = 10
-"""How many a ranking shows unless told."""
-
-
 @with_options(RankOptions)
 def command(options: RankOptions) -> None:
     """Order the training examples by influence; positive makes the metric better.
@@ -45,7 +41,7 @@ def command(options: RankOptions) -> None:
         console.say((to_csv if options.as_csv else to_json)(result, top, options.reverse, options.only).rstrip("\n"))
         write_result_page(result, options, "rank", page, True, **which)
     else:
-        show(result, TOP if top is None else top, options.reverse, options.only)
+        show(result, top, options.reverse, options.only)
         write_result_page(result, options, "rank", page, False, **which)
         console.say(f"next: {next_of(result, options.reverse)}")
     console.show_unkept(result.unkept, error)
@@ -64,38 +60,20 @@ def next_of(result: "RankResult", reverse: bool) -> str:
     return "gptfl select --size N"
 
 
-def show(result: "RankResult", top: int, reverse: bool, only: str | None = None) -> None:
+def show(result: "RankResult", top: int | None, reverse: bool, only: str | None = None) -> None:
     """Print the rankings, what is known of the rows, and how early they find flips.
 
     Args:
         result: what ``gptfl.rank`` returned.
-        top: how many rows, or groups, to print of each ranking.
+        top: how many rows, or groups, to print of each ranking; None for as many as a page shows.
         reverse: whether those of lowest influence come first. The order of ``--for cleaning`` stays.
         only: the verdict of those to print; None for any.
     """
-    from gptfl.report.groups import group_table
-    from gptfl.report.kept import kept_line
-    from gptfl.report.ranking import detection_table, flips_line, heading, rich_table, token_table
-    from gptfl.report.verdicts import verdict_line
+    from gptfl.report.ranking_parts import TOP, ranking_parts
 
-    for ranking in result.rankings:
-        for line in heading(result, ranking):
-            console.say(line)
-        if result.signs is not None:
-            show_table(rich_table(result, ranking, top, reverse, only))
-            continue
-        if ranking.groups is not None:
-            show_table(group_table(ranking.groups, top, reverse, only))
-            continue
-        show_table(rich_table(result, ranking, top, reverse, only))
-        if ranking.verdicts is not None:
-            console.say(verdict_line(ranking.verdicts))
-        if ranking.kept is not None:
-            console.say(f"Retained: {ranking.kept.subject}. {kept_line(ranking)}")
-    if result.tokens is not None:
-        console.say("Influence on each token of its target, to first order; their mean is the whole example's")
-        show_table(token_table(result, result.tokens))
-    if result.flipped is not None:
-        console.say(flips_line(result))
-        show_table(detection_table(result.detections))
+    for part in ranking_parts(result, TOP if top is None else top, reverse, only):
+        if isinstance(part, str):
+            console.say(part)
+        else:
+            show_table(part)
     console.say_paths(table=result.output, picture=result.figure)

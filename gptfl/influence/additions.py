@@ -9,7 +9,7 @@ from jaxtyping import Int
 from gptfl.core import MetricInfo, Progress
 from gptfl.core.display import Listed
 from gptfl.errors import DataError, PluginError
-from gptfl.influence.closed_form import WIDTH, target_weights
+from gptfl.influence.closed_form import WIDTH, by_keyword, new_tokens, target_weights
 from gptfl.influence.removal import average_worth, presentations
 from gptfl.options.defaults import FEW_RUNS
 from gptfl.plugins.optional import HasGroupInfluence
@@ -106,7 +106,9 @@ def _addition(source: FittedSimulator, name: str, tests: Int[np.ndarray, " chose
     sets = {} if source.scope.features is None else source.scope.features.sets
     vectors = {key: np.asarray(one.train[new]) for key, one in sets.items()}
     part = (np.full(len(new), -1), vectors, np.zeros(len(new), dtype=np.int64))
-    answer = estimator.influence_of_groups([part], 1, target_weights(source, tests)[0])
+    tokens = new_tokens(source)
+    more = by_keyword(None if tokens is None else tokens[new])
+    answer = estimator.influence_of_groups([part], 1, target_weights(source, tests)[0], **more)
     if answer is None:
         raise DataError(f"{source.path} was fitted to one run, which tells of its own rows alone", "record another run")
     mean, spread, before = (float(np.asarray(one)[0]) for one in answer)

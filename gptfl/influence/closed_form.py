@@ -4,11 +4,13 @@ import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 from statistics import NormalDist
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int
 
 from gptfl.core import Features, Progress
+from gptfl.core.examples import weights_of
 from gptfl.errors import DataError, PluginError
 from gptfl.features.lookup import open_fitted_features
 from gptfl.features.vectors import VectorsInMemory, VectorSource, blocks
@@ -51,6 +53,28 @@ def target_weights(source: FittedSimulator, tests: Int[np.ndarray, " chosen"]) -
     return weights
 
 
+def new_tokens(source: FittedSimulator) -> Float[np.ndarray, " pool"] | None:
+    """How many tokens the examples of a simulator's scope are trained on that it wasn't fitted to; NaN for others.
+
+    None where all are fitted, all count alike in the loss of a batch, or the estimator doesn't take them.
+    """
+    new = np.flatnonzero(source.scope.pool_seen < 0)
+    if not (len(new) and source.named.estimator.tags.counts_tokens):
+        return None
+    if weights_of(source.recording.dynamics.pool) is None:
+        return None
+    tokens = np.full(len(source.scope.pool), np.nan)
+    for place in new.tolist():
+        weight = source.scope.pool[place].weight
+        tokens[place] = np.nan if weight is None else weight
+    return tokens
+
+
+def by_keyword(tokens: Float[np.ndarray, " pool"] | None, start: int = 0, stop: int | None = None) -> dict[str, Any]:
+    """Those of some examples by keyword, for estimators that take them (``new_tokens``)."""
+    return {} if tokens is None else {"tokens": tokens[start:stop]}
+
+
 def closed_form(
     source: FittedSimulator,
     tests: Int[np.ndarray, " chosen"],
@@ -73,13 +97,15 @@ def closed_form(
     estimator, part = source.named.estimator, source.named.part
     if not isinstance(estimator, TellsInfluence):
         raise TypeError(f"{part.name} tells no influence in closed form")
-    weights = target_weights(source, tests)
+    weights, tokens = target_weights(source, tests), new_tokens(source)
     pool = len(source.scope.pool)
     mean, spread = np.empty(pool), np.empty(pool)
     with vectors_of(source, features) as vectors:
         for start, stop in blocks(vectors, pool):
             places = source.scope.pool_seen[start:stop]
-            answer = estimator.influence_of(places, vectors.rows(start, stop), weights)
+            answer = estimator.influence_of(
+                places, vectors.rows(start, stop), weights, **by_keyword(tokens, start, stop)
+            )
             one = checked_influence(answer, (stop - start, 1), part.who)
             mean[start:stop], spread[start:stop] = (found[:, 0] for found in one)
             progress("rank", stop, pool, f"{part.name}, --how closed-form")
@@ -108,14 +134,16 @@ def on_target(
     has a deviation below 0.
     """
     estimator, part = source.named.estimator, source.named.part
-    weights = target_weights(source, tests)[0]
+    weights, tokens = target_weights(source, tests)[0], new_tokens(source)
     pool = len(source.scope.pool)
     found = np.full((3, pool), np.inf)
     if isinstance(estimator, HasTargetInfluence):
         with vectors_of(source, features) as vectors:
             for start, stop in blocks(vectors, pool):
                 places = source.scope.pool_seen[start:stop]
-                answer = estimator.influence_on_target(places, vectors.rows(start, stop), weights)
+                answer = estimator.influence_on_target(
+                    places, vectors.rows(start, stop), weights, **by_keyword(tokens, start, stop)
+                )
                 if answer is None:
                     break
                 found[:, start:stop] = _checked_on_target(answer, stop - start, part.who)

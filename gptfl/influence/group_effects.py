@@ -12,7 +12,7 @@ from gptfl.core import Example, Features, Progress
 from gptfl.core.examples import tasks_of
 from gptfl.errors import PluginError
 from gptfl.features.vectors import blocks
-from gptfl.influence.closed_form import WIDTH, target_weights, vectors_of
+from gptfl.influence.closed_form import WIDTH, by_keyword, new_tokens, target_weights, vectors_of
 from gptfl.influence.removal import average_worth, presentations
 from gptfl.influence.targets import InfluenceTarget
 from gptfl.influence.verdicts import HARMFUL, HELPFUL, UNCLEAR, Verdicts, verdicts_on
@@ -116,7 +116,8 @@ def _in_closed_form(
                 yield source.scope.pool_seen[start:stop], vectors.rows(start, stop), grouping.of[start:stop]
                 progress("rank", stop, pool, f"{part.name}, groups by {grouping.by}")
 
-        answer = estimator.influence_of_groups(parts(), count, target_weights(source, tests)[0])
+        more = by_keyword(new_tokens(source))
+        answer = estimator.influence_of_groups(parts(), count, target_weights(source, tests)[0], **more)
     if answer is None:
         return None
     mean, spread, _ = (np.asarray(one, dtype=np.float64) for one in answer)

@@ -8,7 +8,7 @@ from jaxtyping import Float, Int
 from gptfl.core import Progress, silent
 from gptfl.errors import DataError
 from gptfl.features.vectors import blocks
-from gptfl.influence.closed_form import checked_influence, vectors_of
+from gptfl.influence.closed_form import by_keyword, checked_influence, new_tokens, vectors_of
 from gptfl.options.common import File
 from gptfl.plugins.optional import InfluencesTests, TellsInfluence
 from gptfl.simulation.forms import SummedForm
@@ -69,11 +69,12 @@ def _closed_form(
     source: FittedSimulator, estimator: TellsInfluence, features: File, progress: Progress
 ) -> tuple[Float[np.ndarray, "pool test"], Float[np.ndarray, "pool test"]]:
     pool, tests = len(source.scope.pool), len(source.scope.test)
-    mean, spread = np.empty((pool, tests)), np.empty((pool, tests))
+    mean, spread, tokens = np.empty((pool, tests)), np.empty((pool, tests)), new_tokens(source)
     with vectors_of(source, features) as vectors:
         for start, stop in blocks(vectors, pool):
             places = source.scope.pool_seen[start:stop]
-            answer = estimator.influence_of(places, vectors.rows(start, stop), np.eye(tests))
+            more = by_keyword(tokens, start, stop)
+            answer = estimator.influence_of(places, vectors.rows(start, stop), np.eye(tests), **more)
             mean[start:stop], spread[start:stop] = checked_influence(
                 answer, (stop - start, tests), source.named.part.who
             )

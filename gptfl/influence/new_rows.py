@@ -76,7 +76,7 @@ def rank_new_rows(
         influence = removal(asked, request.subject, asked.scope.features, progress)
         label = name if counts[name] == 1 else source.path.name.removesuffix(".simulator.h5")
         rankings.append(_ranking(source, label, influence, request))
-        notes += [*source.notes, *source.recording.notes, *influence.notes, *_far(label, influence)]
+        notes += [*asked.notes, *source.recording.notes, *influence.notes, *_far(label, influence)]
         notes.append(f"trust in {label}: {trust_of(source).text}")
     return RankResult(
         recording=first.recording.path.name,
@@ -105,8 +105,8 @@ def of_new_rows(
 
     Raises ``DataError`` as ``with_new_examples`` does.
     """
-    whole = with_new_examples(source, new, request.features, model, progress).scope
-    count, features = len(new.pool), None
+    asked = with_new_examples(source, new, request.features, model, progress)
+    whole, count, features = asked.scope, len(new.pool), None
     if whole.features is not None:
         begin = len(whole.pool) - count
         sets = {
@@ -114,8 +114,8 @@ def of_new_rows(
             for name, one in whole.features.sets.items()
         }
         features = Features(whole.features.encoder, whole.features.identity, whole.features.examples, sets)
-    scope = Scope(new.pool, whole.test, np.full(count, -1), whole.test_seen, features)
-    return replace(source, scope=scope, new=new, memo={})
+    scope = Scope(whole.pool[-count:], whole.test, np.full(count, -1), whole.test_seen, features)
+    return replace(asked, scope=scope, memo={})
 
 
 def _ranking(source: FittedSimulator, label: str, influence: Influence, request: InfluenceRequest) -> Ranking:

@@ -123,6 +123,7 @@ class EstimatorTags:
     ``blocks``: ``fit`` takes the pool's vectors as ``BlockedRows`` where they are too many for memory; others get arrays.
     ``baseline_selector``: ``gptfl select-study`` also trains on the examples that it finds of greatest influence, unless
     other baselines are named.
+    ``counts_tokens``: where its influence in closed form is asked for, it takes ``tokens`` (``optional.TellsInfluence``).
 
     Raises ``TypeError`` for a tag that there isn't, or one of another type.
     """
@@ -140,9 +141,11 @@ class EstimatorTags:
     one_run: bool = False
     every_order: bool = False
     blocks: bool = False
+    counts_tokens: bool = False
 
     def __post_init__(self) -> None:
-        _check_switches(self, "blind", "oracle", "conditions", "baseline_selector", "one_run", "every_order", "blocks")
+        switches = "blind", "oracle", "conditions", "baseline_selector", "one_run", "every_order", "blocks"
+        _check_switches(self, *switches, "counts_tokens")
         for name in ("requires", "takes", "unseen", "metrics", "ignores"):
             words = getattr(self, name)
             if words is None and name == "metrics":

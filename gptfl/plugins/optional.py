@@ -189,6 +189,10 @@ class TellsInfluence(Protocol):
 
         ``places`` are the examples' places in the pool fitted, -1 for one that is not in it; ``vectors`` are their
         rows of each feature set fitted (empty where the estimator was fitted without features).
+
+        One with the tag ``counts_tokens`` may also get ``tokens``, a keyword: how many each example is trained on, NaN where
+        that isn't known. It is given where the loss of a batch is a mean over tokens and examples are asked about that it
+        was not fitted to, and counts for these: they take their share of a batch by their own tokens, not by the mean.
         """
         ...
 
@@ -206,7 +210,10 @@ class HasTargetInfluence(Protocol):
         vectors: Mapping[str, Float[np.ndarray, "example d"]],
         weights: Float[np.ndarray, " test"],
     ) -> tuple[Float[np.ndarray, " example"], Float[np.ndarray, " example"], Float[np.ndarray, " example"]] | None:
-        """As ``influence_of``, and the standard deviation before any run; None where it can't be told."""
+        """As ``influence_of``, and the standard deviation before any run; None where it can't be told.
+
+        ``tokens`` is as there.
+        """
         ...
 
 
@@ -227,7 +234,7 @@ class HasGroupInfluence(Protocol):
         """The mean of each of ``count`` groups, its standard deviation, and that before any run; None if unknown.
 
         ``parts`` hold some examples at a time: their places and vectors, as for ``influence_of``, and the number of
-        each one's group, -1 for none.
+        each one's group, -1 for none. ``tokens``, where the estimator takes it, are those of all of them, in their order.
         """
         ...
 

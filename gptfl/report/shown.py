@@ -9,21 +9,15 @@ from gptfl.evaluation.verification import Verification
 from gptfl.influence.ranking import RankResult
 from gptfl.report.calibration import calibration_table
 from gptfl.report.comparison import cost_table, rich_table
-from gptfl.report.groups import group_table
-from gptfl.report.kept import kept_line
-from gptfl.report.ranking import detection_table, flips_line, heading, token_table
-from gptfl.report.ranking import rich_table as ranking_table
+from gptfl.report.ranking_parts import ranking_parts
 from gptfl.report.removal_study import headline as removal_headline
 from gptfl.report.removals import removal_table
 from gptfl.report.simulation import headline
-from gptfl.report.verdicts import verdict_line
 from gptfl.report.verification import trainings, verification_pairs
 from gptfl.scores.comparison import Comparison
 from gptfl.simulation.outcome import Simulation
 from gptfl.studies.results import RemovalStudy
 
-TOP = 10
-"""Rows of a ranking."""
 Part = str | Table
 
 
@@ -65,19 +59,4 @@ def _(result: Verification, tables: Sequence[Table]) -> list[Part]:
 
 @parts_of.register(RankResult)
 def _(result: RankResult, tables: Sequence[Table]) -> list[Part]:
-    parts: list[Part] = []
-    for ranking in result.rankings:
-        parts += heading(result, ranking)
-        if ranking.groups is not None and result.signs is None:
-            parts.append(group_table(ranking.groups, TOP, False))
-            continue
-        parts.append(ranking_table(result, ranking, TOP, False))
-        if ranking.verdicts is not None and result.signs is None:
-            parts.append(verdict_line(ranking.verdicts))
-        if ranking.kept is not None and result.signs is None:
-            parts.append(f"Retained: {ranking.kept.subject}. {kept_line(ranking)}")
-    if result.tokens is not None:
-        parts += ["Influence on each token of its target, to first order", token_table(result, result.tokens)]
-    if result.flipped is not None:
-        parts += [flips_line(result), detection_table(result.detections)]
-    return parts
+    return list(ranking_parts(result))

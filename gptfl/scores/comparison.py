@@ -17,7 +17,7 @@ from gptfl.scores.excess import Excess, excesses
 from gptfl.scores.held_out import HeldOut
 from gptfl.scores.lds import FEWEST_RUNS, RELIABLE_RUNS, comparable, lds, lds_draws
 from gptfl.scores.removals import RemovalScores, removal_scores
-from gptfl.scores.sampling import Sampling
+from gptfl.scores.sampling import RunDraws, Sampling
 
 FEWEST_CLEAR = 6
 """With fewer held-out runs no difference is called clear.
@@ -192,7 +192,8 @@ def score_rows(
             those that aren't an oracle's.
         ceiling: of the order noise, drawn by the same seed; None where runs weren't repeated.
     """
-    weights, freedom = held_out.sampling.weights(seed), held_out.independent - 1
+    draws, freedom = held_out.sampling.draws(seed), held_out.independent - 1
+    weights = draws.units
     scored = {o.estimator: _score(held_out, o.predicted, weights) for o in outcomes if o.predicted is not None}
     ranked = {o.estimator: scored[o.estimator] for o in outcomes if o.estimator in scored and not o.oracle}
     leaders = _leaders(ranked, held_out.sampling) if held_out.independent >= FEWEST_CLEAR else {}
@@ -209,7 +210,7 @@ def score_rows(
     )
     rows = []
     for outcome in outcomes:
-        row = replace(_unscored_row(held_out, outcome, weights), excess=more.get(outcome.estimator))
+        row = replace(_unscored_row(held_out, outcome, draws), excess=more.get(outcome.estimator))
         if outcome.estimator in scored:
             best = frozenset(name for name, leader in leaders.items() if leader == outcome.estimator)
             own = scored[outcome.estimator]
@@ -225,9 +226,8 @@ def score_rows(
     return tuple(rows)
 
 
-def _unscored_row(held_out: HeldOut, outcome: Predictions, weights: Float[np.ndarray, "draw run"]) -> ScoreRow:
+def _unscored_row(held_out: HeldOut, outcome: Predictions, draws: RunDraws) -> ScoreRow:
     """What is known of an estimator without its errors: what it is, what it took, and what its intervals hold."""
-    freedom = held_out.independent - 1
     places = held_out.places() if outcome.intervals else {}
     return ScoreRow(
         outcome.estimator,
@@ -242,9 +242,9 @@ def _unscored_row(held_out: HeldOut, outcome: Predictions, weights: Float[np.nda
         cost=outcome.cost,
         conditions=outcome.conditions,
         encoder=outcome.encoder,
-        coverage=coverages(outcome.intervals, held_out.recorded, weights, freedom),
+        coverage=coverages(outcome.intervals, held_out.recorded, draws),
         coverage_by_task={
-            task: coverages(outcome.intervals, held_out.recorded, weights, freedom, own) for task, own in places.items()
+            task: coverages(outcome.intervals, held_out.recorded, draws, own) for task, own in places.items()
         },
     )
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Int
 
-from gptfl.scores import bootstrap
 from gptfl.scores.pointwise import counted
+from gptfl.scores.sampling import RunDraws
 
 Intervals = Mapping[float, tuple[Float[np.ndarray, "run recorded test"], Float[np.ndarray, "run recorded test"]]]
 """Lower and upper bounds by level, such as 0.9."""
@@ -19,7 +19,7 @@ class Coverage:
 
     ``points`` is how many recorded points that is of; share and width are NaN where there is none. ``interval`` is the
     95 % interval of the share, by a bootstrap over runs: the points of a run miss together, so that they are far from as
-    many independent ones.
+    many independent ones. Where runs of several training sets share orders, it is one over sets and orders.
     """
 
     share: float
@@ -32,8 +32,7 @@ def coverage(
     low: Float[np.ndarray, "run recorded test"],
     high: Float[np.ndarray, "run recorded test"],
     recorded: Float[np.ndarray, "run recorded test"],
-    weights: Float[np.ndarray, "draw run"] | None = None,
-    freedom: int = 0,
+    draws: RunDraws | None = None,
 ) -> Coverage:
     """The share of recorded points inside an interval, pooled over runs, steps and test examples, and its mean width.
 
@@ -43,8 +42,7 @@ def coverage(
         low: lower bounds.
         high: upper bounds.
         recorded: the values; what was not recorded is NaN and counts for nothing.
-        weights: draws of runs; without them the coverage has no interval of its own.
-        freedom: degrees of freedom of the draws.
+        draws: samples of runs; without them the coverage has no interval of its own.
     """
     mask = counted(recorded)
     points = int(mask.sum())
@@ -52,21 +50,18 @@ def coverage(
         return Coverage(float("nan"), float("nan"), 0)
     inside = (low[mask] <= recorded[mask]) & (recorded[mask] <= high[mask])
     share, width = float(inside.mean()), float((high[mask] - low[mask]).mean())
-    if weights is None:
+    if draws is None:
         return Coverage(share, width, points)
     count = mask.sum(axis=(1, 2)).astype(np.float64)
     held = ((low <= recorded) & (recorded <= high) & mask).sum(axis=(1, 2)).astype(np.float64)
-    drawn = weights @ count
-    draws = np.where(drawn > 0, weights @ held / np.where(drawn > 0, drawn, 1.0), np.nan)
-    least, most = bootstrap.interval(share, draws, freedom)
+    least, most = draws.interval(held, count)
     return Coverage(share, width, points, (max(0.0, least), min(1.0, most)))
 
 
 def coverages(
     intervals: Intervals,
     recorded: Float[np.ndarray, "run recorded test"],
-    weights: Float[np.ndarray, "draw run"],
-    freedom: int,
+    draws: RunDraws,
     places: Int[np.ndarray, " part"] | None = None,
 ) -> dict[float, Coverage]:
     """The coverage at each level.
@@ -74,12 +69,11 @@ def coverages(
     Args:
         intervals: lower and upper bounds by level.
         recorded: the values, NaN where not recorded.
-        weights: draws of runs.
-        freedom: degrees of freedom of the draws.
+        draws: samples of runs.
         places: the test examples that count, None for all.
     """
     own = slice(None) if places is None else places
     return {
-        level: coverage(low[:, :, own], high[:, :, own], recorded[:, :, own], weights, freedom)
+        level: coverage(low[:, :, own], high[:, :, own], recorded[:, :, own], draws)
         for level, (low, high) in sorted(intervals.items())
     }

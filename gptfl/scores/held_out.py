@@ -54,7 +54,17 @@ class HeldOut:
     def sampling(self) -> Sampling:
         """How the bootstrap draws these runs."""
         units = np.arange(len(self.names)) if self.together is None else self.together
-        return Sampling(units, self.peers, len(self.tests))
+        return Sampling(units, self.peers, len(self.tests), self._shared_orders(units))
+
+    def _shared_orders(self, units: Int[np.ndarray, " run"]) -> Int[np.ndarray, " run"] | None:
+        """The number of each run's order; None unless each is shared by groups of runs, and there are two or more."""
+        if self.removals is None:
+            return None
+        orders = np.arange(len(units))
+        orders[self.removals.pairs[:, 1]] = self.removals.pairs[:, 2]
+        # The runs of a leave-out pair are of one order, too, but of one group.
+        groups = [len(np.unique(units[orders == order])) for order in np.unique(orders)]
+        return orders if len(groups) > 1 and min(groups) > 1 else None
 
     @property
     def independent(self) -> int:

@@ -292,8 +292,11 @@ def with_new_examples(
             "leave out --new-test, or use another estimator",
         )
     from gptfl.features.extend import beside  # with all that reads examples, for which few ask
+    from gptfl.recording.new_weights import weighed_new
 
     new = _with_first(source, new, model, progress)
+    pool, notes = weighed_new(new.pool, source.recording, model, progress)
+    new = replace(new, pool=pool)
     whole = _scope(source.recording, source.found, source.named, features, new=True)
     scope = Scope(
         (*whole.pool, *new.pool),
@@ -304,7 +307,7 @@ def with_new_examples(
         if whole.features is None
         else beside(whole.features, new.pool, new.test, source.recording, progress, model),
     )
-    return replace(source, pool=ExampleIndex(scope.pool), scope=scope, new=new, memo={})
+    return replace(source, pool=ExampleIndex(scope.pool), scope=scope, new=new, memo={}, notes=(*source.notes, *notes))
 
 
 def _with_first(source: FittedSimulator, new: "NewExamples", model: str | None, progress: Progress) -> "NewExamples":

@@ -1,7 +1,7 @@
 """Trainings on a pool, some of its flipped labels corrected, or on a part of it: every result on disk at once."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -57,7 +57,8 @@ class Training:
 class Retrainer:
     """Trains on versions and parts of one pool by the recording's recipe, and keeps what came out in ``path``.
 
-    ``test`` are the recording's test examples, or some of them.
+    ``test`` are the recording's test examples, or some of them. ``path`` may hold what other metrics came to after the same
+    trainings: those are kept, and a training that lacks a metric asked for is done again for it.
     """
 
     recording: OpenedRecording
@@ -71,8 +72,6 @@ class Retrainer:
     seed: int
     path: Path
     progress: Progress
-    any_metric: bool = False
-    """Whether ``path`` may hold what other metrics came to; each then has trainings of its own."""
     weights: str = ""
     done: dict[str, Values] = field(default_factory=dict)
     lost: int = 0
@@ -99,10 +98,13 @@ class Retrainer:
         choices = trainer.evaluator.choices
         check_tokens(recording.dynamics.settings, trainer.tokenizer, self.pool, self.test, choices, str(recording.path))
         self.lost = cut_damaged_end(self.path)
-        self.done = read_results(self.path, [] if self.any_metric else self._names)
+        self.done = read_results(self.path)
 
     def key(self, training: Training) -> str:
-        """Fingerprint of everything that determines what a training comes to."""
+        """Fingerprint of everything that determines what a training comes to, in whatever metric."""
+        return self._key(training)
+
+    def _key(self, training: Training, *more: Any) -> str:
         return fingerprint(
             self.recording.dynamics.examples,
             self.weights,
@@ -113,7 +115,7 @@ class Retrainer:
             *(() if training.members is None else (list(training.members),)),
             *(() if len(self.test) == len(self.recording.dynamics.test) else ([one.id for one in self.test],)),
             *((("without", list(training.without)),) if training.without else ()),
-            *((("metrics", self._names),) if self.any_metric else ()),
+            *more,
         )
 
     @property
@@ -128,8 +130,8 @@ class Retrainer:
         return (f"the end of {self.path} was unreadable ({self.lost} bytes): trainings that it held were done anew",)
 
     def left(self, trainings: Sequence[Training]) -> list[Training]:
-        """Those that are not done yet."""
-        return [training for training in trainings if self.key(training) not in self.done]
+        """Those that are not done yet, or whose result lacks one of the metrics."""
+        return [training for training in trainings if not self._measured(self.result(training))]
 
     def plan(self, index: int, training: Training) -> Plan:
         """The training's batches; those of one repeat differ only in which version of an example they name."""
@@ -182,7 +184,8 @@ class Retrainer:
         ):
             for run in runs:
                 ends = {name: float(values[-1].astype(np.float64).mean()) for name, values in run.metrics.items()}
-                self.done[self.key(left[run.index])] = ends
+                key = self.key(left[run.index])
+                self.done[key] = {**self.done.get(key, {}), **ends}
                 _write(self.path, self.done)
         return len(left)
 
@@ -214,8 +217,15 @@ class Retrainer:
             return self.train(executor, trainings)
 
     def result(self, training: Training) -> Values:
-        """What a training came to."""
-        return self.done[self.key(training)]
+        """What a training came to in each metric that was ever measured after it; nothing where it wasn't done."""
+        values = self.done.get(self.key(training), {})
+        if self._measured(values):
+            return values
+        # Removal studies once kept what each choice of metrics came to under a key of its own.
+        return {**self.done.get(self._key(training, ("metrics", self._names)), {}), **values}
+
+    def _measured(self, values: Values) -> bool:
+        return all(name in values for name in self._names)
 
 
 def orders_of(
@@ -245,23 +255,25 @@ def cut_damaged_end(path: Path) -> int:
     return len(data) - len(kept)
 
 
-def read_results(path: Path, metrics: Sequence[str]) -> dict[str, Values]:
+def read_results(path: Path) -> dict[str, Values]:
     """What was measured after each training that a file keeps, by the training's key.
 
-    Raises ``DataError``, naming the line, for what is no such result or lacks one of the metrics.
+    Raises ``DataError``, naming the line, for what is no such result.
     """
     if not path.exists():
         return {}
     done: dict[str, Values] = {}
     for line in read_json_lines(path, LINE):
         key, values = line.values.get("key"), line.values.get("metrics")
-        if not isinstance(key, str) or not isinstance(values, dict):
+        if not isinstance(key, str) or not isinstance(values, dict) or not _are_numbers(values.values()):
             raise line.wrong("no result of a training", f"delete {path} to train again, or expected {LINE}")
-        if not all(name in values and isinstance(values[name], float | None) for name in metrics):
-            raise line.wrong(f"a training without {' and '.join(metrics)}", f"delete {path} to train again")
         # What diverged is not finite, and null in JSON.
         done[key] = {name: math.nan if value is None else value for name, value in values.items()}
     return done
+
+
+def _are_numbers(values: Iterable[object]) -> bool:
+    return all(isinstance(value, float | None) for value in values)
 
 
 def _write(path: Path, done: Mapping[str, Values]) -> None:

@@ -117,6 +117,16 @@ def test_an_interrupted_study_goes_on_where_it_stopped(space: Path, monkeypatch:
     more = gptfl.relabel_study(workspace=space, shares=(0.3,), repeats=1)
     assert more is not None
     assert more.trained_now == 0
+    # A training that has but one of the metrics is done again, and keeps what else was measured after it.
+    first, *rest = (json.loads(line) for line in kept.read_text().splitlines())
+    accuracy = first["metrics"].pop("accuracy")
+    first["metrics"]["other"] = 7.0
+    kept.write_text("".join(json.dumps(line) + "\n" for line in [first, *rest]))
+    more = gptfl.relabel_study(workspace=space, shares=(0.3,), repeats=1)
+    assert more is not None
+    assert more.trained_now == 1
+    found = json.loads(kept.read_text().splitlines()[0])["metrics"]
+    assert (found["accuracy"], found["other"]) == (accuracy, 7.0)
 
 
 def test_a_dry_run_announces_and_trains_nothing(space: Path) -> None:
@@ -184,8 +194,8 @@ def test_a_recording_without_flips_has_nothing_to_correct(space: Path) -> None:
 def test_a_damaged_file_of_trainings_is_reported(space: Path) -> None:
     path, _ = recording(space)
     kept = path.with_name(path.name.replace(".dynamics.h5", ".relabel-study.jsonl"))
-    kept.write_text('{"key": "a", "metrics": {"loss": 1.0}}\n')
-    with pytest.raises(DataError, match="line 1: a training without accuracy and loss: delete"):
+    kept.write_text('{"key": "a", "metrics": {"loss": "1.0"}}\n')
+    with pytest.raises(DataError, match="line 1: no result of a training: delete"):
         gptfl.relabel_study(workspace=space, repeats=1)
     kept.write_text("[]\n")
     with pytest.raises(DataError, match="line 1 is"):

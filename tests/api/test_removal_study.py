@@ -22,6 +22,7 @@ from gptfl.simulation.schedule import recorded_schedule
 from gptfl.simulation.simulator import open_fitted
 from gptfl.store.recordings import read_dynamics, write_dynamics
 from gptfl.studies.results import HARMFUL, HELPFUL, RANDOM
+from gptfl.studies.retraining import Retrainer
 from gptfl.training.load import load_model
 from gptfl.training.trainer import RecordingTrainer
 
@@ -159,6 +160,19 @@ def test_the_same_call_goes_on_and_more_only_adds_what_is_missing(space: Path, m
     # Another metric of the same trainings is measured anew, and loses nothing of the first.
     other = gptfl.removal_study(workspace=space, metric="accuracy", **BRIEF)
     assert other.trained_now == TRAINED
+    assert gptfl.removal_study(workspace=space, metric="loss", **BRIEF).trained_now == 0
+
+
+def test_trainings_kept_under_a_key_of_their_metrics_are_read(space: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The older layout, in which the metrics were part of each training's key."""
+    monkeypatch.setattr(Retrainer, "key", lambda self, one: self._key(one, ("metrics", ["loss"])))
+    older = gptfl.removal_study(workspace=space, metric="loss", **BRIEF)
+    monkeypatch.undo()
+    assert older.trained_now == TRAINED
+    again = gptfl.removal_study(workspace=space, metric="loss", **BRIEF)
+    assert again.trained_now == 0
+    np.testing.assert_array_equal(again.whole, older.whole)
+    assert gptfl.removal_study(workspace=space, metric="accuracy", **BRIEF).trained_now == TRAINED
     assert gptfl.removal_study(workspace=space, metric="loss", **BRIEF).trained_now == 0
 
 

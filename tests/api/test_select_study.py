@@ -143,6 +143,24 @@ def test_an_interrupted_study_goes_on_where_it_stopped(space: Path, monkeypatch:
     assert other.trained_now == other.trained
 
 
+def test_each_metric_adds_to_what_is_kept_of_the_same_trainings(space: Path) -> None:
+    path, _ = recording(space)
+    gptfl.fit("class-share", dynamics=path, metric="accuracy")
+    gptfl.fit("class-share", dynamics=path, metric="loss")
+    brief = {**BRIEF, "estimator": "class-share", "rivals": ()}
+    accuracy = gptfl.select_study(workspace=space, metric="accuracy", **brief)
+    assert accuracy is not None
+    loss = gptfl.select_study(workspace=space, metric="loss", **brief)
+    assert loss is not None
+    assert loss.trained_now == loss.trained
+    # Loss is measured together with accuracy, which random subsets have of both.
+    np.testing.assert_array_equal(accuracy.kinds[-1].values["accuracy"], loss.kinds[-1].values["accuracy"])
+    for metric in ("accuracy", "loss"):
+        again = gptfl.select_study(workspace=space, metric=metric, **brief)
+        assert again is not None
+        assert again.trained_now == 0, metric
+
+
 def test_a_dry_run_announces_and_trains_nothing(space: Path) -> None:
     plans: list = []
     assert gptfl.select_study(workspace=space, dry_run=True, announce=plans.append, **BRIEF) is None

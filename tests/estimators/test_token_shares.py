@@ -155,3 +155,42 @@ def test_influence_takes_an_examples_tokens_from_those_of_the_others(kind: str) 
     whole = fitted.influence_of_groups([(np.arange(POOL), vectors, np.zeros(POOL, dtype=int))], 1, np.full(5, 0.2))
     assert abs(whole[0][0]) < 1e-6 * np.abs(mean).max() + 1e-9
     assert whole[2][0] < 1e-5 * before.max()
+
+
+@pytest.mark.parametrize("kind", ["gradient", "embedding"])
+def test_what_a_new_example_does_grows_with_its_tokens(kind: str) -> None:
+    """Twice the tokens take twice the share of a batch, from an average example of as many."""
+    weights = np.random.default_rng(1).integers(1, 30, POOL)
+    data, _, _ = world(weights, kind)
+    fitted = ExposureGp(link="identity").fit(data)
+    (name,) = data.features.sets
+    rows, new, tests = data.features.sets[name].train[:6], np.full(6, -1), np.full(5, 0.2)
+    # Gradients come as they count in a step, by their tokens.
+    longer = {name: 2 * rows if kind == "gradient" else rows}
+    tokens = weights[:6].astype(np.float64)
+    once = fitted.influence_on_target(new, {name: rows}, tests, tokens=tokens)
+    twice = fitted.influence_on_target(new, longer, tests, tokens=2 * tokens)
+    for one, two in zip(once, twice, strict=True):
+        np.testing.assert_allclose(two, 2 * one, rtol=1e-5, atol=1e-6 * np.abs(one).max())
+    for one, two in zip(
+        fitted.influence_of(new, {name: rows}, tests[None], tokens=tokens),
+        fitted.influence_of(new, longer, tests[None], tokens=2 * tokens),
+        strict=True,
+    ):
+        np.testing.assert_allclose(two, 2 * one, rtol=1e-5, atol=1e-6 * np.abs(one).max())
+    # In groups of one, in two parts; those of the pool go by what they have there, whatever is said of them.
+    groups = np.arange(6)
+    parts = [(new[part], {name: rows[part]}, groups[part]) for part in (slice(0, 4), slice(4, 6))]
+    np.testing.assert_allclose(
+        fitted.influence_of_groups(parts, 6, tests, tokens=tokens)[0], once[0], rtol=1e-4, atol=1e-7
+    )
+    known = fitted.influence_on_target(groups, {name: rows}, tests)
+    np.testing.assert_array_equal(
+        fitted.influence_on_target(groups, {name: rows}, tests, tokens=9 * tokens)[0], known[0]
+    )
+    # Of unknown ones they have the pool's mean.
+    usual = fitted.influence_on_target(new, {name: rows}, tests, tokens=np.full(6, weights.mean()))
+    for unknown in (None, np.full(6, np.nan)):
+        found = fitted.influence_on_target(new, {name: rows}, tests, tokens=unknown)
+        np.testing.assert_allclose(found[0], usual[0], rtol=1e-12)
+    assert np.abs(usual[0] - once[0]).max() > 1e-3 * np.abs(once[0]).max()

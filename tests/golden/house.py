@@ -231,7 +231,7 @@ def kept_study(words: Sequence[str], weights: str) -> list[str]:
 
     def opened(self: Any) -> None:
         self.weights = weights
-        self.done = read_trainings(self.path, [metric.info.name for metric in self.metrics])
+        self.done = read_trainings(self.path)
 
     with patch(WHERE["weights"], opened):
         retrainer, trainings = _stopped_at("trainings", words)

@@ -5,6 +5,7 @@ import pytest
 
 from gptfl.scores.bootstrap import draw_weights, widening
 from gptfl.scores.coverage import coverage
+from gptfl.scores.sampling import RunDraws
 
 
 def by_loop(low, high, recorded):
@@ -56,7 +57,7 @@ def test_the_interval_of_the_share_draws_runs_and_not_points():
     low, high = recorded - 1, recorded + 1
     high[:3] = low[:3] - 1  # three runs miss throughout
     weights = draw_weights(12, 0)
-    found = coverage(low, high, recorded, weights, 11)
+    found = coverage(low, high, recorded, RunDraws(weights, 11))
     assert found.share == 0.75
     points = np.sqrt(0.75 * 0.25 / found.points)
     assert found.interval[0] < 0.75 - 4 * points

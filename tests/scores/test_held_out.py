@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 
 from gptfl.scores.held_out import HeldOut
+from gptfl.scores.removals import Removals
 
 NAN = np.nan
 
@@ -67,3 +68,24 @@ def test_runs_that_belong_together_are_one() -> None:
     np.testing.assert_array_equal(weights[:, 0], weights[:, 3])
     assert (weights[:, 0] != weights[:, 2]).any()
     assert repeated.sampling.tests == 3
+
+
+def test_orders_that_training_sets_share_are_drawn_too() -> None:
+    """The whole pool and three sets less a group, each in two orders, as the design leave-small has them."""
+    runs = 8
+    pairs = np.array([[place // 2 - 1, place, place % 2] for place in range(2, runs)])
+    sets = np.arange(runs) // 2
+    recorded = np.zeros((runs, 2, 3))
+    steps = np.tile([0, 5], (runs, 1))
+    names = tuple(map(str, range(runs)))
+    made = HeldOut(names, tuple("xyz"), np.zeros(runs, dtype=int), steps, recorded, recorded, together=sets)
+    assert made.sampling.orders is None
+    groups = tuple(np.array([place]) for place in range(3))
+    sharing = replace(made, removals=Removals(groups, pairs))
+    np.testing.assert_array_equal(sharing.sampling.orders, [0, 1] * 4)
+    assert sharing.at(np.array([1])).sampling.orders is not None
+    # Pairs that share an order within one group alone, as those of leave-out, and sets in a single order, are drawn as ever.
+    within = np.array([[place, 2 * place + 1, 2 * place] for place in range(4)])
+    assert replace(made, removals=Removals((*groups, np.array([3])), within)).sampling.orders is None
+    single = np.array([[place - 1, place, 0] for place in range(1, runs)])
+    assert replace(made, together=None, removals=Removals(groups, single)).sampling.orders is None

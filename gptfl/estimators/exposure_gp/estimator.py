@@ -91,6 +91,7 @@ class ExposureGp(Influences):
             one_run=self.features and self.prior,
             every_order=True,
             blocks=True,
+            counts_tokens=True,
         )
 
     def settings(self) -> Mapping[str, Any]:

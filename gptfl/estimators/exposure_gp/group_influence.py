@@ -98,7 +98,11 @@ class _Sums:
 
 
 def influence_of_groups(
-    model: ExposureModel, parts: Iterable[Part], count: int, weights: Float[np.ndarray, " test"]
+    model: ExposureModel,
+    parts: Iterable[Part],
+    count: int,
+    weights: Float[np.ndarray, " test"],
+    tokens: Float[np.ndarray, " example"] | None = None,
 ) -> tuple[Float[np.ndarray, " group"], Float[np.ndarray, " group"], Float[np.ndarray, " group"]]:
     """The mean effect of each group on a weighted sum of the test examples, its spread, and the spread before any run.
 
@@ -109,12 +113,16 @@ def influence_of_groups(
         parts: all examples, some at a time.
         count: how many groups there are.
         weights: of the test examples in the sum, shape ``[test]``.
+        tokens: how many each example of all parts is trained on, in their order (see ``presentations``).
 
     All three have the shape ``[group]`` and the metric's units. Raises ``ValueError`` where there are no examples.
     """
     sums: _Sums | None = None
+    begin = 0
     for places, train, groups in parts:
-        asked = presentations(model, places, train, weights[None])
+        some = None if tokens is None else tokens[begin : begin + len(places)]
+        begin += len(places)
+        asked = presentations(model, places, train, weights[None], some)
         sums = sums or _Sums.nothing(count, asked)
         sums.add(asked, places, groups)
     if sums is None:

@@ -66,6 +66,7 @@ def presentations(
     places: Int[np.ndarray, " example"],
     train: Mapping[str, Float[np.ndarray, "example d"]],
     weights: Float[np.ndarray, "target test"],
+    tokens: Float[np.ndarray, " example"] | None = None,
 ) -> Presentations:
     """Covariances, variances and prior means of seeing examples once more, at the last recorded step: see ``influence``.
 
@@ -74,10 +75,11 @@ def presentations(
         places: the examples' places in the pool fitted, -1 for one that is not in it; shape ``[example]``.
         train: their rows of each feature set fitted, by the set's name; empty where there are no features.
         weights: of the test examples in each sum, shape ``[target, test]``.
+        tokens: how many each example is trained on, which counts for those not fitted; the pool's mean where it is NaN.
     """
     step, _ = model.solved[-1]
     every, fitted_here = model.recorded.curricula.relative, places >= 0
-    relative = np.ones(len(places)) if every is None else np.where(fitted_here, every[np.maximum(places, 0)], 1.0)
+    relative = _relative(model, places, tokens)
     moved = _moved_by(model, train, relative, every is not None)
     rate = _rate(model)
     sources = 2 if moved.effects else 1
@@ -105,6 +107,17 @@ def presentations(
     seen = np.zeros((len(step.members), len(places)))
     seen[:, fitted_here] = ours.columns
     return Presentations(cross, distance, expected, alone, tuple(shared), seen, rate)
+
+
+def _relative(
+    model: ExposureModel, places: Int[np.ndarray, " example"], tokens: Float[np.ndarray, " example"] | None
+) -> Float[np.ndarray, " example"]:
+    """How much each example counts in the loss of a batch, in units of the mean of the pool fitted."""
+    recorded = model.recorded.curricula
+    if recorded.relative is None:
+        return np.ones(len(places))
+    new = np.ones(len(places)) if tokens is None else np.where(np.isnan(tokens), 1.0, tokens / recorded.unit)
+    return np.where(places >= 0, recorded.relative[np.maximum(places, 0)], new)
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,6 +204,7 @@ def influence(
     places: Int[np.ndarray, " example"],
     train: Mapping[str, Float[np.ndarray, "example d"]],
     weights: Float[np.ndarray, "target test"],
+    tokens: Float[np.ndarray, " example"] | None = None,
 ) -> tuple[Float[np.ndarray, "example target"], Float[np.ndarray, "example target"]]:
     """What seeing an example once more, in place of the average one, does to weighted sums of the metric; with its
     deviation.
@@ -203,10 +217,11 @@ def influence(
         places: the examples' places among those fitted (-1: none).
         train: their vectors, by the set's name.
         weights: of the test examples in each sum.
+        tokens: how many each example is trained on (see ``presentations``).
 
     Returns mean and standard deviation, in the metric's units.
     """
-    presented = presentations(model, places, train, weights)
+    presented = presentations(model, places, train, weights, tokens)
     _, posterior = model.solved[-1]
     outputs, own = _outputs(model, weights)
     cross = presented.cross.sum(axis=0)
@@ -221,6 +236,7 @@ def influence_on_target(
     train: Mapping[str, Float[np.ndarray, "example d"]],
     weights: Float[np.ndarray, " test"],
     posterior: TargetPosterior,
+    tokens: Float[np.ndarray, " example"] | None = None,
 ) -> tuple[Float[np.ndarray, " example"], Float[np.ndarray, " example"], Float[np.ndarray, " example"]]:
     """Mean, standard deviation, and that before any run, of ``influence`` on one weighted sum of the metric.
 
@@ -230,10 +246,11 @@ def influence_on_target(
         train: their rows of each feature set fitted, by the set's name; empty where there are no features.
         weights: of the test examples in the sum, shape ``[test]``.
         posterior: what is known of that sum, by its own signal and noise.
+        tokens: how many each example is trained on (see ``presentations``).
 
     All three have the shape ``[example]`` and the metric's units.
     """
-    presented = presentations(model, places, train, weights[None])
+    presented = presentations(model, places, train, weights[None], tokens)
     mean = posterior.mean(presented.cross) + presented.expected[:, 0]
     variance, before = posterior.variance(presented.cross, presented.distance), posterior.before(presented.distance)
     return mean, np.sqrt(variance), np.sqrt(before)

@@ -37,13 +37,21 @@ class Influences:
         places: Int[np.ndarray, " example"],
         vectors: Mapping[str, Float[np.ndarray, "example d"]],
         weights: Float[np.ndarray, "target test"],
+        tokens: Float[np.ndarray, " example"] | None = None,
     ) -> tuple[Float[np.ndarray, "example target"], Float[np.ndarray, "example target"]]:
-        """Influence in the metric's units, and its standard deviation (see ``optional.TellsInfluence``)."""
+        """Influence in the metric's units, and its standard deviation (see ``optional.TellsInfluence``).
+
+        Args:
+            places: the examples' places in the pool fitted, -1 for one that is not in it.
+            vectors: their rows of each feature set fitted, by the set's name.
+            weights: of the test examples in each sum.
+            tokens: how many each example is trained on, NaN where that isn't known; None where all count alike.
+        """
         self._check_fitted()
         if self.single_ is not None:
             return self.single_.influence(places, weights)
         self._check_vectors(vectors, places)
-        mean, spread = influence(self.model_, places, vectors, weights)
+        mean, spread = influence(self.model_, places, vectors, weights, tokens)
         return (mean if self.model_.higher else -mean), spread
 
     def influence_on_target(
@@ -51,8 +59,15 @@ class Influences:
         places: Int[np.ndarray, " example"],
         vectors: Mapping[str, Float[np.ndarray, "example d"]],
         weights: Float[np.ndarray, " test"],
+        tokens: Float[np.ndarray, " example"] | None = None,
     ) -> tuple[Float[np.ndarray, " example"], Float[np.ndarray, " example"], Float[np.ndarray, " example"]] | None:
         """Influence on one weighted sum by its own signal and noise (see ``optional.HasTargetInfluence``).
+
+        Args:
+            places: the examples' places in the pool fitted, -1 for one that is not in it.
+            vectors: their rows of each feature set fitted, by the set's name.
+            weights: of the test examples in the sum.
+            tokens: how many each example is trained on, NaN where that isn't known; None where all count alike.
 
         None after a single run.
         """
@@ -60,13 +75,24 @@ class Influences:
         if self.single_ is not None:
             return None
         self._check_vectors(vectors, places)
-        mean, spread, before = influence_on_target(self.model_, places, vectors, weights, self._target(weights))
+        mean, spread, before = influence_on_target(self.model_, places, vectors, weights, self._target(weights), tokens)
         return (mean if self.model_.higher else -mean), spread, before
 
     def influence_of_groups(
-        self, parts: Iterable[Part], count: int, weights: Float[np.ndarray, " test"]
+        self,
+        parts: Iterable[Part],
+        count: int,
+        weights: Float[np.ndarray, " test"],
+        tokens: Float[np.ndarray, " example"] | None = None,
     ) -> tuple[Float[np.ndarray, " group"], Float[np.ndarray, " group"], Float[np.ndarray, " group"]] | None:
-        """Influence of whole groups on one weighted sum (see ``optional.HasGroupInfluence``); None after one run."""
+        """Influence of whole groups on one weighted sum (see ``optional.HasGroupInfluence``); None after one run.
+
+        Args:
+            parts: some examples at a time: places, vectors, and the number of each one's group.
+            count: how many groups there are.
+            weights: of the test examples in the sum.
+            tokens: how many each example of all parts is trained on, in their order; None where all count alike.
+        """
         self._check_fitted()
         if self.single_ is not None:
             return None
@@ -76,7 +102,7 @@ class Influences:
                 self._check_vectors(vectors, places)
                 yield places, vectors, groups
 
-        mean, spread, before = influence_of_groups(self.model_, checked(), count, weights)
+        mean, spread, before = influence_of_groups(self.model_, checked(), count, weights, tokens)
         return (mean if self.model_.higher else -mean), spread, before
 
     def outlook_on_target(

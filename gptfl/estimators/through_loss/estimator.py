@@ -67,6 +67,7 @@ class ThroughLoss:
         unseen={"train"},
         prefers=("gradients", "answer-state", "minilm"),
         blocks=True,
+        counts_tokens=True,
     )
     steps_: Int[np.ndarray, " grid"]
     loss_: ExposureGp
@@ -218,30 +219,54 @@ class ThroughLoss:
         places: Int[np.ndarray, " example"],
         vectors: Mapping[str, Float[np.ndarray, "example d"]],
         weights: Weights,
+        tokens: Float[np.ndarray, " example"] | None = None,
     ) -> tuple[Float[np.ndarray, "example target"], Float[np.ndarray, "example target"]]:
-        """Influence in the metric's units, and its standard deviation (see ``optional.TellsInfluence``)."""
+        """Influence in the metric's units, and its standard deviation (see ``optional.TellsInfluence``).
+
+        Args:
+            places: the examples' places in the pool fitted, -1 for one that is not in it.
+            vectors: their rows of each feature set fitted, by the set's name.
+            weights: of the test examples in each sum.
+            tokens: how many each example is trained on, NaN where that isn't known; None where all count alike.
+        """
         check_fitted(self)
-        return self.loss_.influence_of(places, vectors, self._on_loss(weights))
+        return self.loss_.influence_of(places, vectors, self._on_loss(weights), tokens)
 
     def influence_on_target(
         self,
         places: Int[np.ndarray, " example"],
         vectors: Mapping[str, Float[np.ndarray, "example d"]],
         weights: Float[np.ndarray, " test"],
+        tokens: Float[np.ndarray, " example"] | None = None,
     ) -> tuple[Float[np.ndarray, " example"], Float[np.ndarray, " example"], Float[np.ndarray, " example"]] | None:
-        """Influence on one weighted sum by its own signal and noise (see ``optional.HasTargetInfluence``)."""
+        """Influence on one weighted sum by its own signal and noise (see ``optional.HasTargetInfluence``).
+
+        Args:
+            places: the examples' places in the pool fitted, -1 for one that is not in it.
+            vectors: their rows of each feature set fitted, by the set's name.
+            weights: of the test examples in the sum.
+            tokens: how many each example is trained on, NaN where that isn't known; None where all count alike.
+        """
         check_fitted(self)
-        return self.loss_.influence_on_target(places, vectors, self._on_loss(weights))
+        return self.loss_.influence_on_target(places, vectors, self._on_loss(weights), tokens)
 
     def influence_of_groups(
         self,
         parts: Iterable[Part],
         count: int,
         weights: Float[np.ndarray, " test"],
+        tokens: Float[np.ndarray, " example"] | None = None,
     ) -> tuple[Float[np.ndarray, " group"], Float[np.ndarray, " group"], Float[np.ndarray, " group"]] | None:
-        """The influence of groups (see ``optional.HasGroupInfluence``)."""
+        """The influence of groups (see ``optional.HasGroupInfluence``).
+
+        Args:
+            parts: some examples at a time: places, vectors, and the number of each one's group.
+            count: how many groups there are.
+            weights: of the test examples in the sum.
+            tokens: how many each example of all parts is trained on, in their order; None where all count alike.
+        """
         check_fitted(self)
-        return self.loss_.influence_of_groups(parts, count, self._on_loss(weights))
+        return self.loss_.influence_of_groups(parts, count, self._on_loss(weights), tokens)
 
     @property
     def lacks_vectors(self) -> bool:
