@@ -1,6 +1,5 @@
 """Improves a subset by exchanging single examples, judged by what the simulator predicts for the whole of it."""
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -10,9 +9,12 @@ from gptfl.core import Progress, class_numbers
 from gptfl.core.curriculum import Stream, generator
 from gptfl.core.packing import stacked_batches
 from gptfl.designs.dealing import draw_evenly
+from gptfl.errors import DataError
 from gptfl.features.vectors import VectorSource
+from gptfl.influence.exchanges import Exchanges, PredictedExchanges, SummedExchanges, Worth
 from gptfl.influence.greedy import ClassQuota, SelectionSpec, directions, greatest, similarity
 from gptfl.influence.targets import CLOSED_FORM, DERIVATIVE, Influence, InfluenceTarget
+from gptfl.plugins.optional import HasPresentationForm
 from gptfl.simulation.schedule import RunSchedule, recorded_schedule
 from gptfl.simulation.simulator import FittedSimulator
 
@@ -20,12 +22,12 @@ SEARCH = 6000
 """So many curricula are predicted in search of a better subset unless given."""
 ORDERS = 2
 """Each subset is judged in so many random orders, so that none is only good in its order."""
-ROUND = 64
-"""At most so many examples are tried in the place of another at once."""
 FEWEST, AS_MANY = 128, 4
 """Those tried are among the so many of greatest worth, or so many times as many as are selected."""
 DRAWN = 31
 """Beside the subset chosen by worth, so many random ones are judged to start from the best of them all."""
+MOST_ALIKE = 2**29
+"""What each two examples that may come in cost by their likeness takes so many bytes at most."""
 ALMOST = 1e-9
 
 
@@ -36,10 +38,6 @@ class SearchStart:
     chosen: list[int]
     utility: Float[np.ndarray, " pool"]
     penalty: float = 0.0
-
-
-Objective = Callable[[Int[np.ndarray, "subset size"], Int[np.ndarray, "subset order step batch"]], np.ndarray]
-"""How good each of some subsets is: members of each, and their curricula."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +74,33 @@ class PredictedGain:
             rows = np.searchsorted(self.eligible, members)
             cost = cost + np.array([self.overlap[np.ix_(one, one)].max(axis=1).sum() for one in rows])
         return np.asarray(self.sign * ends.reshape(len(members), -1).mean(axis=1) - self.times * cost)
+
+    def exchanges(
+        self,
+        members: Int[np.ndarray, " size"],
+        batches: Int[np.ndarray, "order step batch"],
+        first: Int[np.ndarray, " eligible"],
+    ) -> tuple[Exchanges, Int[np.ndarray, " eligible"]]:
+        """A subset whose exchanges are judged in the way that takes least time, and which examples may come in.
+
+        Args:
+            members: of the subset.
+            batches: its curricula, one an order.
+            first: the eligible places, those first that are to be left if there are too many.
+        """
+        estimator, tests = self.source.named.estimator, np.arange(len(self.first))[self.tests]
+        if isinstance(estimator, HasPresentationForm):
+            wanted = np.concatenate([members, first[~np.isin(first, members)]])
+            try:
+                query = self.source.scope.about(self.schedule.query(batches, self.first))
+                form = estimator.presentation_form(query, wanted, tests)
+            except DataError:  # this fit allows none
+                return PredictedExchanges(self, members, batches), np.sort(first)
+            weights = np.full(len(tests), 1.0 / len(tests)) if self.weights is None else self.weights
+            overlap = None if self.overlap is None else self.times * self.overlap
+            worth = Worth(self.sign * weights, self.times * self.spread, self.eligible, overlap)
+            return SummedExchanges(form, worth, members, batches), form.examples
+        return PredictedExchanges(self, members, batches), np.sort(first)
 
 
 def _overlap(
@@ -121,9 +146,9 @@ def improve_by_swaps(
     in_units = influence.how != DERIVATIVE
     if spec.search == 0 or (not in_units and start.penalty > 0):
         return influence, start.chosen
-    candidates = greatest(start.utility, min(len(start.utility), max(FEWEST, AS_MANY * spec.size)), _open(rooms))
     drawn = _drawn(source, spec.size, rooms, seed)
-    eligible = np.unique(np.concatenate([start.chosen, candidates, *drawn]))
+    first = _eligible(start, spec, rooms, drawn, alike=vectors is not None and start.penalty > 0)
+    eligible = np.sort(first)
     recipe = recorded_schedule(source.recording.dynamics, source.metric)
     objective = PredictedGain(
         source,
@@ -137,19 +162,19 @@ def improve_by_swaps(
         overlap=None if vectors is None or start.penalty <= 0 else _overlap(vectors, eligible, start, spec),
         weights=weights,
     )
-    starts = [np.sort(np.array(start.chosen)), *drawn][: max(1, spec.search // ORDERS)]
+    starts = [np.sort(np.array(start.chosen)), *(one for one in drawn if np.isin(one, eligible).all())]
+    starts = starts[: max(1, spec.search // ORDERS)]
     batches = stacked_batches([recipe.orders(one, ORDERS, seed) for one in starts])
     values = objective(np.stack(starts), batches)
     best = int(np.argmax(values))
-    budget = spec.search - len(starts) * ORDERS
-    first_members = start.chosen if best == 0 else starts[best].tolist()
+    exchanges, eligible = objective.exchanges(
+        np.array(start.chosen) if best == 0 else starts[best], batches[best], first
+    )
     chosen, now = search(
-        objective,
-        first_members,
-        batches=batches[best],
+        exchanges,
         eligible=eligible,
         rooms=rooms,
-        budget=budget,
+        budget=spec.search - len(starts) * ORDERS,
         seed=seed,
         progress=progress,
     )
@@ -165,9 +190,7 @@ def improve_by_swaps(
 
 
 def search(
-    objective: Objective,
-    chosen: list[int],
-    batches: Int[np.ndarray, "order step batch"],
+    exchanges: Exchanges,
     eligible: Int[np.ndarray, " eligible"],
     rooms: ClassQuota,
     budget: int,
@@ -176,43 +199,64 @@ def search(
 ) -> tuple[list[int], float]:
     """The members, and how good they are, after swaps of single members for eligible others, while these are better.
 
-    Every member has its turn once a pass, in random order; an example that takes a member's place takes its places in
-    the batches. It ends after a pass without any swap, or when ``budget`` curricula were judged.
+    Every member has its turn once a pass, in random order. It ends after a pass without any swap, or when ``budget``
+    curricula were judged.
 
     Args:
-        objective: how good subsets are.
-        chosen: places of the members to begin with.
-        batches: their curricula, one an order.
+        exchanges: the subset to begin with, and what exchanges make of it.
         eligible: ascending places of the examples that may come in.
         rooms: how many of each class there may be.
-        budget: at most so many curricula are predicted.
+        budget: at most so many curricula are predicted, or turns judged for each order.
         seed: of the random orders.
         progress: called after each turn.
     """
     random = generator(seed, Stream.SWAPS)
-    members = np.array(chosen)
-    now = float(objective(members[None], batches[None])[0])
-    spent, moved = len(batches), True
-    while moved and spent < budget:
+    spent, moved = exchanges.orders, True
+    outside = ~np.isin(eligible, exchanges.members)
+    left = rooms.left(exchanges.members.tolist())
+    while moved and spent + exchanges.orders <= budget:
         moved = False
-        for turn in random.permutation(len(members)):
-            others = np.setdiff1d(eligible, members)
-            room = rooms.left([one for place, one in enumerate(members) if place != turn])
-            others = random.permutation(others[room[rooms.classes[others]] > 0])
-            others = others[: min(ROUND, (budget - spent) // len(batches))]
+        for turn in random.permutation(len(exchanges.members)):
+            if spent + exchanges.orders > budget:
+                break
+            member = exchanges.members[turn]
+            room = left + (np.arange(len(left)) == rooms.classes[member])
+            others = eligible[outside]
+            others = others[room[rooms.classes[others]] > 0]
+            others, cost = exchanges.tried(turn, others, budget - spent, random)
             if len(others) == 0:
                 continue
-            tried = np.repeat(members[None], len(others), axis=0)
-            tried[:, turn] = others
-            trials = np.where(batches == members[turn], others[:, None, None, None], batches)
-            values = objective(tried, trials)
-            spent += len(trials) * len(batches)
+            values = exchanges.values(turn, others)
+            spent += cost
             progress("search", min(spent, budget), budget, "exchanging examples")
             best = int(np.argmax(values))
-            if values[best] > now + ALMOST * max(abs(now), 1e-30):
-                members, batches, now, moved = tried[best], trials[best], float(values[best]), True
+            if values[best] > exchanges.now + ALMOST * max(abs(exchanges.now), 1e-30):
+                exchanges.take(turn, int(others[best]), float(values[best]))
+                outside = ~np.isin(eligible, exchanges.members)
+                left = rooms.left(exchanges.members.tolist())
+                moved = True
     progress("search", max(budget, spent), max(budget, spent), "exchanging examples")
-    return [int(one) for one in members], now
+    return [int(one) for one in exchanges.members], exchanges.now
+
+
+def _eligible(
+    start: SearchStart, spec: SelectionSpec, rooms: ClassQuota, drawn: list[Int[np.ndarray, " subset"]], alike: bool
+) -> Int[np.ndarray, " eligible"]:
+    """The places of examples that may come in: those chosen first, then by their worth.
+
+    Args:
+        start: the subset chosen by worth.
+        spec: of so many examples.
+        rooms: how many of each class there may be.
+        drawn: random subsets.
+        alike: whether the likeness of each two of them is to be held, which leaves fewer.
+    """
+    utility = start.utility
+    candidates = greatest(utility, min(len(utility), max(FEWEST, AS_MANY * spec.size)), _open(rooms))
+    others = np.setdiff1d(np.unique(np.concatenate([candidates, *drawn])), start.chosen)
+    found = np.concatenate([start.chosen, others[np.argsort(-utility[others], kind="stable")]])
+    most = max(len(start.chosen), int((MOST_ALIKE / 4) ** 0.5)) if alike else len(found)
+    return np.asarray(found[:most])
 
 
 def _drawn(source: FittedSimulator, size: int, rooms: ClassQuota, seed: int) -> list[Int[np.ndarray, " subset"]]:
