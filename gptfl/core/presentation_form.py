@@ -12,6 +12,9 @@ from jaxtyping import Float, Int
 from gptfl.core.curriculum import presentation_weights
 from gptfl.core.links import Link
 
+AT_ONCE = 1024
+"""Effects of so many members are added up at once."""
+
 
 @dataclass(frozen=True, slots=True)
 class PresentationForm:
@@ -59,9 +62,13 @@ class PresentationForm:
         self, counts: Float[np.ndarray, "order member channel"], rows: Int[np.ndarray, " member"]
     ) -> Float[np.ndarray, "order test"]:
         """Where runs end on the even scale whose members, by their places among ``examples``, count so much."""
-        along = np.einsum("omc,mcr->or", counts[:, :, self.row_channels], self.rows[rows], optimize=True)
-        straight = np.einsum("omc,mct->ot", counts[:, :, self.direct_channels], self.direct[rows], optimize=True)
-        return np.asarray(self.base + along @ self.columns + straight)
+        found = np.stack([self.base] * len(counts))
+        for begin in range(0, len(rows), AT_ONCE):
+            some, own = rows[begin : begin + AT_ONCE], counts[:, begin : begin + AT_ONCE]
+            along = np.einsum("omc,mcr->or", own[:, :, self.row_channels], self.rows[some], optimize=True)
+            found += along @ self.columns
+            found += np.einsum("omc,mct->ot", own[:, :, self.direct_channels], self.direct[some], optimize=True)
+        return found
 
     def along(self, slopes: Float[np.ndarray, "order test"]) -> Float[np.ndarray, "order example channel"]:
         """What each example does to a sum of the test examples with these weights, by what it counts in each channel."""

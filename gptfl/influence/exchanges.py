@@ -84,13 +84,14 @@ class PredictedExchanges:
 
 @dataclass(frozen=True, slots=True)
 class Worth:
-    """What makes a subset good: a weighted sum of the metric over test examples, less costs of members.
+    """What makes a subset good: a weighted sum of the metric over test examples, less ``times`` the costs of members.
 
     ``weights`` are signed so that more is better. ``cost`` is what each example of the pool costs; ``overlap`` has for each two of the
     ``eligible`` places what they cost together, of which each member costs the greatest; None where likeness costs nothing.
     """
 
     weights: Float[np.ndarray, " test"]
+    times: float
     cost: Float[np.ndarray, " pool"]
     eligible: Int[np.ndarray, " eligible"]
     overlap: Float[np.ndarray, "eligible eligible"] | None = None
@@ -117,7 +118,7 @@ class SummedExchanges:
         self._even = form.ends(self._counts, self._rows(members))
         self._likeness = None if worth.overlap is None else Likeness(worth, members)
         cost = worth.cost[members].sum() + (0.0 if self._likeness is None else self._likeness.total)
-        self.now = float(self._ends(self._even).mean() - cost)
+        self.now = float(self._ends(self._even).mean() - worth.times * cost)
         self._along: Float[np.ndarray, "order example channel"] | None = None
         self._taken = 0
 
@@ -157,7 +158,8 @@ class SummedExchanges:
         """What all members cost after each exchange."""
         cost = self.worth.cost
         alone = cost[self.members].sum() - cost[self.members[turn]] + cost[others]
-        return np.asarray(alone if self._likeness is None else alone + self._likeness.costs(turn, others))
+        alike = 0.0 if self._likeness is None else self._likeness.costs(turn, others)
+        return np.asarray(self.worth.times * (alone + alike))
 
     def _rows(self, places: Int[np.ndarray, " some"]) -> Int[np.ndarray, " some"]:
         return self._row_of[places]

@@ -1,5 +1,6 @@
 """Improves a subset by exchanging single examples, judged by what the simulator predicts for the whole of it."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -8,6 +9,7 @@ from jaxtyping import Float, Int
 from gptfl.core import Progress, class_numbers
 from gptfl.core.curriculum import Stream, generator
 from gptfl.core.packing import stacked_batches
+from gptfl.core.presentation_form import PresentationForm
 from gptfl.designs.dealing import draw_evenly
 from gptfl.errors import DataError
 from gptfl.features.vectors import VectorSource
@@ -75,32 +77,49 @@ class PredictedGain:
             cost = cost + np.array([self.overlap[np.ix_(one, one)].max(axis=1).sum() for one in rows])
         return np.asarray(self.sign * ends.reshape(len(members), -1).mean(axis=1) - self.times * cost)
 
-    def exchanges(
+    def best_of(
+        self,
+        starts: Sequence[Int[np.ndarray, " size"]],
+        batches: Int[np.ndarray, "subset order step batch"],
+        first: Int[np.ndarray, " eligible"],
+    ) -> tuple[Exchanges, float, Int[np.ndarray, " eligible"]]:
+        """The best of some subsets, whose exchanges are judged by sums where the estimator's predictions are such.
+
+        Beside it, how good the first subset is, and the ascending places of examples that may come in.
+
+        Args:
+            starts: members of each.
+            batches: their curricula.
+            first: the eligible places, those first that matter most: of a form that can't have all, the last are left out.
+        """
+        form = self._form(starts[0], batches[0], first)
+        if form is None:
+            values = self(np.stack(starts), batches)
+            best = int(np.argmax(values))
+            return PredictedExchanges(self, starts[best], batches[best]), float(values[0]), self.eligible
+        weights = np.full(len(form.base), 1.0 / len(form.base)) if self.weights is None else self.weights
+        worth = Worth(self.sign * weights, self.times, self.spread, self.eligible, self.overlap)
+        known = [place for place, one in enumerate(starts) if np.isin(one, form.examples).all()]
+        every = [SummedExchanges(form, worth, starts[place], batches[place]) for place in known]
+        best = int(np.argmax([one.now for one in every]))
+        return every[best], every[0].now, form.examples
+
+    def _form(
         self,
         members: Int[np.ndarray, " size"],
         batches: Int[np.ndarray, "order step batch"],
         first: Int[np.ndarray, " eligible"],
-    ) -> tuple[Exchanges, Int[np.ndarray, " eligible"]]:
-        """A subset whose exchanges are judged in the way that takes least time, and which examples may come in.
-
-        Args:
-            members: of the subset.
-            batches: its curricula, one an order.
-            first: the eligible places, those first that are to be left if there are too many.
-        """
-        estimator, tests = self.source.named.estimator, np.arange(len(self.first))[self.tests]
-        if isinstance(estimator, HasPresentationForm):
-            wanted = np.concatenate([members, first[~np.isin(first, members)]])
-            try:
-                query = self.source.scope.about(self.schedule.query(batches, self.first))
-                form = estimator.presentation_form(query, wanted, tests)
-            except DataError:  # this fit allows none
-                return PredictedExchanges(self, members, batches), np.sort(first)
-            weights = np.full(len(tests), 1.0 / len(tests)) if self.weights is None else self.weights
-            overlap = None if self.overlap is None else self.times * self.overlap
-            worth = Worth(self.sign * weights, self.times * self.spread, self.eligible, overlap)
-            return SummedExchanges(form, worth, members, batches), form.examples
-        return PredictedExchanges(self, members, batches), np.sort(first)
+    ) -> PresentationForm | None:
+        """Predictions as sums over presentations, None where the estimator makes no such."""
+        estimator = self.source.named.estimator
+        if not isinstance(estimator, HasPresentationForm):
+            return None
+        query = self.source.scope.about(self.schedule.query(batches, self.first))
+        wanted = np.concatenate([members, first[~np.isin(first, members)]])
+        try:
+            return estimator.presentation_form(query, wanted, np.arange(len(self.first))[self.tests])
+        except DataError:  # what was fitted, or this recipe, allows none
+            return None
 
 
 def _overlap(
@@ -162,15 +181,11 @@ def improve_by_swaps(
         overlap=None if vectors is None or start.penalty <= 0 else _overlap(vectors, eligible, start, spec),
         weights=weights,
     )
-    starts = [np.sort(np.array(start.chosen)), *(one for one in drawn if np.isin(one, eligible).all())]
+    starts = [np.array(start.chosen), *(one for one in drawn if np.isin(one, eligible).all())]
     starts = starts[: max(1, spec.search // ORDERS)]
-    batches = stacked_batches([recipe.orders(one, ORDERS, seed) for one in starts])
-    values = objective(np.stack(starts), batches)
-    best = int(np.argmax(values))
-    exchanges, eligible = objective.exchanges(
-        np.array(start.chosen) if best == 0 else starts[best], batches[best], first
-    )
-    chosen, now = search(
+    batches = stacked_batches([recipe.orders(np.sort(one), ORDERS, seed) for one in starts])
+    exchanges, before, eligible = objective.best_of(starts, batches, first)
+    chosen, after = search(
         exchanges,
         eligible=eligible,
         rooms=rooms,
@@ -178,7 +193,6 @@ def improve_by_swaps(
         seed=seed,
         progress=progress,
     )
-    before, after = float(values[0]), now
     lost = len(set(start.chosen) - set(chosen))
     if not lost:
         return influence, chosen

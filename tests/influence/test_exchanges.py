@@ -57,7 +57,8 @@ def gain_of(source, costly=False, weights=None):
 def test_changes_are_those_of_predictions_of_the_whole(source, costly, weights) -> None:
     gain, batches = gain_of(source, costly, weights)
     members = np.array([3, 0, 5, 1, 4, 2])
-    summed, eligible = gain.exchanges(members, batches, np.arange(POOL)[::-1])
+    summed, now, eligible = gain.best_of([members], batches[None], np.arange(POOL)[::-1])
+    assert now == summed.now
     assert isinstance(summed, SummedExchanges)
     np.testing.assert_array_equal(eligible, np.arange(POOL))
     predicted = PredictedExchanges(gain, members, batches)
@@ -82,7 +83,7 @@ def test_the_search_finds_what_is_at_least_as_good(source, costly, seed, budget)
     rooms = ClassQuota(np.arange(POOL) % 2, 4)
     found = {}
     for kind in ("summed", "predicted"):
-        start = gain.exchanges(np.arange(SIZE), batches, np.arange(POOL))[0]
+        start = gain.best_of([np.arange(SIZE)], batches[None], np.arange(POOL))[0]
         start = start if kind == "summed" else PredictedExchanges(gain, np.arange(SIZE), batches)
         members, value = search(start, np.arange(POOL), rooms, budget, seed, lambda *_: None)
         again = PredictedExchanges(gain, np.arange(SIZE), batches)
@@ -98,7 +99,7 @@ def test_the_search_finds_what_is_at_least_as_good(source, costly, seed, budget)
 
 def test_of_many_those_are_tried_that_promise_most(source, monkeypatch) -> None:
     gain, batches = gain_of(source, costly=True)
-    summed = gain.exchanges(np.arange(SIZE), batches, np.arange(POOL))[0]
+    summed = gain.best_of([np.arange(SIZE)], batches[None], np.arange(POOL))[0]
     others, random = np.arange(SIZE, POOL), np.random.default_rng(0)
     values = summed.values(1, others)
     monkeypatch.setattr(exchanges, "ROUND", 4)
@@ -117,7 +118,7 @@ def test_likeness_is_that_of_each_member_with_the_one_most_like_it() -> None:
     overlap = overlap + overlap.T
     np.fill_diagonal(overlap, 0.0)
     eligible = np.array([2, 3, 5, 7, 11, 13, 17, 19])
-    worth = Worth(np.ones(1), np.zeros(20), eligible, overlap)
+    worth = Worth(np.ones(1), 1.0, np.zeros(20), eligible, overlap)
 
     def plain(members):
         rows = np.searchsorted(eligible, members)
@@ -132,10 +133,20 @@ def test_likeness_is_that_of_each_member_with_the_one_most_like_it() -> None:
             np.testing.assert_allclose(likeness.costs(turn, others), expected, rtol=1e-6)
 
 
-def test_where_predictions_are_no_sum_each_subset_is_predicted(source) -> None:
-    gain, batches = gain_of(source)
-    other = recorded_schedule(source.recording.dynamics, source.metric)
-    slower = replace(gain, schedule=replace(other, learning_rates=0.5 * other.learning_rates))
-    found, eligible = slower.exchanges(np.arange(SIZE), batches, np.arange(POOL)[::-1])
-    assert isinstance(found, PredictedExchanges)
+@pytest.mark.parametrize("slower", [False, True])
+def test_the_best_of_some_subsets_is_that_of_predictions(source, slower) -> None:
+    """A run by smaller steps is no sum over presentations of recorded ones, so that each subset is predicted."""
+    gain, _ = gain_of(source)
+    recipe = gain.schedule
+    if slower:
+        gain = replace(gain, schedule=replace(recipe, learning_rates=0.5 * recipe.learning_rates))
+    random = np.random.default_rng(1)
+    starts = [random.permutation(POOL)[:SIZE] for _ in range(5)]
+    batches = np.stack([recipe.orders(np.sort(one), 2, 0) for one in starts])
+    values = gain(np.stack(starts), batches)
+    found, before, eligible = gain.best_of(starts, batches, random.permutation(POOL))
+    assert isinstance(found, PredictedExchanges if slower else SummedExchanges)
+    assert found.now == pytest.approx(values.max(), rel=1e-6)
+    assert before == pytest.approx(values[0], rel=1e-6)
+    np.testing.assert_array_equal(found.members, starts[int(np.argmax(values))])
     np.testing.assert_array_equal(eligible, np.arange(POOL))

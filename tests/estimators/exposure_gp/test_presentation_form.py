@@ -26,7 +26,6 @@ from tests.estimators.exposure_gp.worlds import (
     world,
 )
 
-
 EVERY = np.arange(TEST)
 
 
