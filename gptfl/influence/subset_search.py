@@ -185,7 +185,7 @@ def improve_by_swaps(
     starts = starts[: max(1, spec.search // ORDERS)]
     batches = stacked_batches([recipe.orders(np.sort(one), ORDERS, seed) for one in starts])
     exchanges, before, eligible = objective.best_of(starts, batches, first)
-    chosen, after = search(
+    chosen, after, done = search(
         exchanges,
         eligible=eligible,
         rooms=rooms,
@@ -193,14 +193,17 @@ def improve_by_swaps(
         seed=seed,
         progress=progress,
     )
+    notes = (
+        () if done else (f"the search for exchanges ended with its --search {spec.search}: more may find better ones",)
+    )
     lost = len(set(start.chosen) - set(chosen))
-    if not lost:
-        return influence, chosen
-    note = f"{lost} of the {len(chosen)} examples chosen by influence alone were exchanged for others"
-    if not objective.spread.any() and objective.overlap is None:
-        was, now_is = objective.sign * before, objective.sign * after
-        note += f": {source.metric.name} was predicted to be {was:.4g} with them and is {now_is:.4g} now"
-    return replace(influence, notes=(*influence.notes, note)), chosen
+    if lost:
+        note = f"{lost} of the {len(chosen)} examples chosen by influence alone were exchanged for others"
+        if not objective.spread.any() and objective.overlap is None:
+            was, now_is = objective.sign * before, objective.sign * after
+            note += f": {source.metric.name} was predicted to be {was:.4g} with them and is {now_is:.4g} now"
+        notes = (note, *notes)
+    return replace(influence, notes=(*influence.notes, *notes)), chosen
 
 
 def search(
@@ -210,11 +213,11 @@ def search(
     budget: int,
     seed: int,
     progress: Progress,
-) -> tuple[list[int], float]:
+) -> tuple[list[int], float, bool]:
     """The members, and how good they are, after swaps of single members for eligible others, while these are better.
 
     Every member has its turn once a pass, in random order. It ends after a pass without any swap, or when ``budget``
-    curricula were judged.
+    curricula were judged; what comes last says whether the budget was enough.
 
     Args:
         exchanges: the subset to begin with, and what exchanges make of it.
@@ -250,7 +253,7 @@ def search(
                 left = rooms.left(exchanges.members.tolist())
                 moved = True
     progress("search", max(budget, spent), max(budget, spent), "exchanging examples")
-    return [int(one) for one in exchanges.members], exchanges.now
+    return [int(one) for one in exchanges.members], exchanges.now, not moved and spent + exchanges.orders <= budget
 
 
 def _eligible(

@@ -85,7 +85,7 @@ def test_the_search_finds_what_is_at_least_as_good(source, costly, seed, budget)
     for kind in ("summed", "predicted"):
         start = gain.best_of([np.arange(SIZE)], batches[None], np.arange(POOL))[0]
         start = start if kind == "summed" else PredictedExchanges(gain, np.arange(SIZE), batches)
-        members, value = search(start, np.arange(POOL), rooms, budget, seed, lambda *_: None)
+        members, value, _ = search(start, np.arange(POOL), rooms, budget, seed, lambda *_: None)
         again = PredictedExchanges(gain, np.arange(SIZE), batches)
         changed = batches
         for before, after in zip(range(SIZE), members, strict=True):

@@ -40,7 +40,8 @@ FREE = ClassQuota(np.zeros(POOL, dtype=int), SIZE)
 
 @pytest.mark.parametrize("rooms", [FREE, ClassQuota(np.arange(POOL) % 2, 3)])
 def test_no_exchange_is_left_that_would_be_better(rooms) -> None:
-    members, after = found(100_000, rooms)
+    members, after, done = found(100_000, rooms)
+    assert done
     assert len(set(members)) == SIZE
     assert max(members) < POOL - 2
     assert np.bincount(rooms.classes[members]).max() <= rooms.most
@@ -55,7 +56,9 @@ def test_no_exchange_is_left_that_would_be_better(rooms) -> None:
 
 def test_the_search_is_seeded_and_ends_with_its_budget() -> None:
     assert found(300, FREE) == found(300, FREE)
+    assert not found(20, FREE)[2]
     assert found(2, FREE)[0] == list(range(SIZE))
+    assert not found(2, FREE)[2]
     count = 0
 
     def counting(members, batches):
