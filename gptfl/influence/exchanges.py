@@ -63,7 +63,14 @@ class PredictedExchanges:
     def tried(
         self, turn: int, others: Int[np.ndarray, " other"], left: int, random: np.random.Generator
     ) -> tuple[Int[np.ndarray, " tried"], int]:
-        """Random ones, as many as the budget is enough for."""
+        """Random ones, as many as the budget is enough for.
+
+        Args:
+            turn: which member.
+            others: places of those that may come in.
+            left: of the budget.
+            random: what draws.
+        """
         others = random.permutation(others)[: min(ROUND, left // self.orders)]
         return others, len(others) * self.orders
 
@@ -125,7 +132,14 @@ class SummedExchanges:
     def tried(
         self, turn: int, others: Int[np.ndarray, " other"], left: int, random: np.random.Generator
     ) -> tuple[Int[np.ndarray, " tried"], int]:
-        """Those that promise most, or all where these are few."""
+        """Those that promise most, or all where these are few.
+
+        Args:
+            turn: which member.
+            others: places of those that may come in.
+            left: of the budget.
+            random: what draws.
+        """
         if len(others) <= ROUND:
             return random.permutation(others), self.orders
         if self._along is None or self._taken * REFRESHED >= len(self.members):

@@ -91,8 +91,10 @@ def _check(model: ExposureModel, query: Query, places: Places, observed: bool) -
         problem = "recorded runs repeat one another, and what repeats share is not linear in what a run sees"
     elif observed:
         problem = "predictions go on from what is known of a run"
-    elif curricula.relative is not None or curricula.per is not None:
+    elif curricula.relative is not None:
         problem = "how much an example counts hangs on what else is in its batch"
+    elif curricula.per is not None:
+        problem = "examples count as in batches of another size than theirs"
     elif query.steps[-1] != model.recorded.steps[-1] or not places.plain.all():
         problem = "the recipe's step sizes add up to others than recorded runs', or it ends elsewhere"
     if problem is not None:
