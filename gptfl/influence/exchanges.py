@@ -176,7 +176,7 @@ class SummedExchanges:
         return np.asarray(self.worth.times * (alone + alike))
 
     def _rows(self, places: Int[np.ndarray, " some"]) -> Int[np.ndarray, " some"]:
-        return self._row_of[places]
+        return np.asarray(self._row_of[places])
 
 
 class Likeness:

@@ -249,7 +249,7 @@ def search(
             best = int(np.argmax(values))
             if values[best] > exchanges.now + ALMOST * max(abs(exchanges.now), 1e-30):
                 exchanges.take(turn, int(others[best]), float(values[best]))
-                outside = ~np.isin(eligible, exchanges.members)
+                outside[eligible == member], outside[eligible == others[best]] = True, False
                 left = rooms.left(exchanges.members.tolist())
                 moved = True
     progress("search", max(budget, spent), max(budget, spent), "exchanging examples")
