@@ -118,7 +118,7 @@ def main() -> None:
         parser.add_argument(f"--{name}", type=int, default=value)
     parser.add_argument("--keep", type=Path, help="folder to make it in, or where it is already")
     parser.add_argument(
-        "--only", help="one of fit, rank, rank --output, simulate, select --search 0, compare --folds 4"
+        "--only", help="one of fit, rank, rank --output, simulate, select --search 0, select, compare --folds 4"
     )
     parser.add_argument(
         "--products", action="store_true", help="record gradient products, and compare tracin-cp as well"
@@ -149,6 +149,7 @@ def main() -> None:
                 "--output",
                 str(folder / "selected.txt"),
             ),
+            "select": ("select", "--size", str(SELECTED), "--output", str(folder / "selected.txt")),
             "compare --folds 4": ("compare", "--folds", "4", "--no-picture", *compared),
         }
         for name, words in commands.items():

@@ -1,6 +1,6 @@
 """Improves a subset by exchanging single examples, judged by what the simulator predicts for the whole of it."""
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -9,10 +9,14 @@ from jaxtyping import Float, Int
 from gptfl.core import Progress, class_numbers
 from gptfl.core.curriculum import Stream, generator
 from gptfl.core.packing import stacked_batches
+from gptfl.core.presentation_form import PresentationForm
 from gptfl.designs.dealing import draw_evenly
+from gptfl.errors import DataError
 from gptfl.features.vectors import VectorSource
+from gptfl.influence.exchanges import Exchanges, PredictedExchanges, SummedExchanges, Worth
 from gptfl.influence.greedy import ClassQuota, SelectionSpec, directions, greatest, similarity
 from gptfl.influence.targets import CLOSED_FORM, DERIVATIVE, Influence, InfluenceTarget
+from gptfl.plugins.optional import HasPresentationForm
 from gptfl.simulation.schedule import RunSchedule, recorded_schedule
 from gptfl.simulation.simulator import FittedSimulator
 
@@ -20,12 +24,12 @@ SEARCH = 6000
 """So many curricula are predicted in search of a better subset unless given."""
 ORDERS = 2
 """Each subset is judged in so many random orders, so that none is only good in its order."""
-ROUND = 64
-"""At most so many examples are tried in the place of another at once."""
 FEWEST, AS_MANY = 128, 4
 """Those tried are among the so many of greatest worth, or so many times as many as are selected."""
 DRAWN = 31
 """Beside the subset chosen by worth, so many random ones are judged to start from the best of them all."""
+MOST_ALIKE = 2**29
+"""What each two examples that may come in cost by their likeness takes so many bytes at most."""
 ALMOST = 1e-9
 
 
@@ -36,10 +40,6 @@ class SearchStart:
     chosen: list[int]
     utility: Float[np.ndarray, " pool"]
     penalty: float = 0.0
-
-
-Objective = Callable[[Int[np.ndarray, "subset size"], Int[np.ndarray, "subset order step batch"]], np.ndarray]
-"""How good each of some subsets is: members of each, and their curricula."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +76,50 @@ class PredictedGain:
             rows = np.searchsorted(self.eligible, members)
             cost = cost + np.array([self.overlap[np.ix_(one, one)].max(axis=1).sum() for one in rows])
         return np.asarray(self.sign * ends.reshape(len(members), -1).mean(axis=1) - self.times * cost)
+
+    def best_of(
+        self,
+        starts: Sequence[Int[np.ndarray, " size"]],
+        batches: Int[np.ndarray, "subset order step batch"],
+        first: Int[np.ndarray, " eligible"],
+    ) -> tuple[Exchanges, float, Int[np.ndarray, " eligible"]]:
+        """The best of some subsets, whose exchanges are judged by sums where the estimator's predictions are such.
+
+        Beside it, how good the first subset is, and the ascending places of examples that may come in.
+
+        Args:
+            starts: members of each.
+            batches: their curricula.
+            first: the eligible places, those first that matter most: of a form that can't have all, the last are left out.
+        """
+        form = self._form(starts[0], batches[0], first)
+        if form is None:
+            values = self(np.stack(starts), batches)
+            best = int(np.argmax(values))
+            return PredictedExchanges(self, starts[best], batches[best]), float(values[0]), self.eligible
+        weights = np.full(len(form.base), 1.0 / len(form.base)) if self.weights is None else self.weights
+        worth = Worth(self.sign * weights, self.times, self.spread, self.eligible, self.overlap)
+        known = [place for place, one in enumerate(starts) if np.isin(one, form.examples).all()]
+        every = [SummedExchanges(form, worth, starts[place], batches[place]) for place in known]
+        best = int(np.argmax([one.now for one in every]))
+        return every[best], every[0].now, form.examples
+
+    def _form(
+        self,
+        members: Int[np.ndarray, " size"],
+        batches: Int[np.ndarray, "order step batch"],
+        first: Int[np.ndarray, " eligible"],
+    ) -> PresentationForm | None:
+        """Predictions as sums over presentations, None where the estimator makes no such."""
+        estimator = self.source.named.estimator
+        if not isinstance(estimator, HasPresentationForm):
+            return None
+        query = self.source.scope.about(self.schedule.query(batches, self.first))
+        wanted = np.concatenate([members, first[~np.isin(first, members)]])
+        try:
+            return estimator.presentation_form(query, wanted, np.arange(len(self.first))[self.tests])
+        except DataError:  # what was fitted, or this recipe, allows none
+            return None
 
 
 def _overlap(
@@ -121,9 +165,9 @@ def improve_by_swaps(
     in_units = influence.how != DERIVATIVE
     if spec.search == 0 or (not in_units and start.penalty > 0):
         return influence, start.chosen
-    candidates = greatest(start.utility, min(len(start.utility), max(FEWEST, AS_MANY * spec.size)), _open(rooms))
     drawn = _drawn(source, spec.size, rooms, seed)
-    eligible = np.unique(np.concatenate([start.chosen, candidates, *drawn]))
+    first = _eligible(start, spec, rooms, drawn, alike=vectors is not None and start.penalty > 0)
+    eligible = np.sort(first)
     recipe = recorded_schedule(source.recording.dynamics, source.metric)
     objective = PredictedGain(
         source,
@@ -137,82 +181,99 @@ def improve_by_swaps(
         overlap=None if vectors is None or start.penalty <= 0 else _overlap(vectors, eligible, start, spec),
         weights=weights,
     )
-    starts = [np.sort(np.array(start.chosen)), *drawn][: max(1, spec.search // ORDERS)]
-    batches = stacked_batches([recipe.orders(one, ORDERS, seed) for one in starts])
-    values = objective(np.stack(starts), batches)
-    best = int(np.argmax(values))
-    budget = spec.search - len(starts) * ORDERS
-    first_members = start.chosen if best == 0 else starts[best].tolist()
-    chosen, now = search(
-        objective,
-        first_members,
-        batches=batches[best],
+    starts = [np.array(start.chosen), *(one for one in drawn if np.isin(one, eligible).all())]
+    starts = starts[: max(1, spec.search // ORDERS)]
+    batches = stacked_batches([recipe.orders(np.sort(one), ORDERS, seed) for one in starts])
+    exchanges, before, eligible = objective.best_of(starts, batches, first)
+    chosen, after, done = search(
+        exchanges,
         eligible=eligible,
         rooms=rooms,
-        budget=budget,
+        budget=spec.search - len(starts) * ORDERS,
         seed=seed,
         progress=progress,
     )
-    before, after = float(values[0]), now
+    notes = (
+        () if done else (f"the search for exchanges ended with its --search {spec.search}: more may find better ones",)
+    )
     lost = len(set(start.chosen) - set(chosen))
-    if not lost:
-        return influence, chosen
-    note = f"{lost} of the {len(chosen)} examples chosen by influence alone were exchanged for others"
-    if not objective.spread.any() and objective.overlap is None:
-        was, now_is = objective.sign * before, objective.sign * after
-        note += f": {source.metric.name} was predicted to be {was:.4g} with them and is {now_is:.4g} now"
-    return replace(influence, notes=(*influence.notes, note)), chosen
+    if lost:
+        note = f"{lost} of the {len(chosen)} examples chosen by influence alone were exchanged for others"
+        if not objective.spread.any() and objective.overlap is None:
+            was, now_is = objective.sign * before, objective.sign * after
+            note += f": {source.metric.name} was predicted to be {was:.4g} with them and is {now_is:.4g} now"
+        notes = (note, *notes)
+    return replace(influence, notes=(*influence.notes, *notes)), chosen
 
 
 def search(
-    objective: Objective,
-    chosen: list[int],
-    batches: Int[np.ndarray, "order step batch"],
+    exchanges: Exchanges,
     eligible: Int[np.ndarray, " eligible"],
     rooms: ClassQuota,
     budget: int,
     seed: int,
     progress: Progress,
-) -> tuple[list[int], float]:
+) -> tuple[list[int], float, bool]:
     """The members, and how good they are, after swaps of single members for eligible others, while these are better.
 
-    Every member has its turn once a pass, in random order; an example that takes a member's place takes its places in
-    the batches. It ends after a pass without any swap, or when ``budget`` curricula were judged.
+    Every member has its turn once a pass, in random order. It ends after a pass without any swap, or when ``budget``
+    curricula were judged; what comes last says whether the budget was enough.
 
     Args:
-        objective: how good subsets are.
-        chosen: places of the members to begin with.
-        batches: their curricula, one an order.
+        exchanges: the subset to begin with, and what exchanges make of it.
         eligible: ascending places of the examples that may come in.
         rooms: how many of each class there may be.
-        budget: at most so many curricula are predicted.
+        budget: at most so many curricula are predicted, or turns judged for each order.
         seed: of the random orders.
         progress: called after each turn.
     """
     random = generator(seed, Stream.SWAPS)
-    members = np.array(chosen)
-    now = float(objective(members[None], batches[None])[0])
-    spent, moved = len(batches), True
-    while moved and spent < budget:
+    spent, moved = exchanges.orders, True
+    outside = ~np.isin(eligible, exchanges.members)
+    left = rooms.left(exchanges.members.tolist())
+    while moved and spent + exchanges.orders <= budget:
         moved = False
-        for turn in random.permutation(len(members)):
-            others = np.setdiff1d(eligible, members)
-            room = rooms.left([one for place, one in enumerate(members) if place != turn])
-            others = random.permutation(others[room[rooms.classes[others]] > 0])
-            others = others[: min(ROUND, (budget - spent) // len(batches))]
+        for turn in random.permutation(len(exchanges.members)):
+            if spent + exchanges.orders > budget:
+                break
+            member = exchanges.members[turn]
+            room = left + (np.arange(len(left)) == rooms.classes[member])
+            others = eligible[outside]
+            others = others[room[rooms.classes[others]] > 0]
+            others, cost = exchanges.tried(turn, others, budget - spent, random)
             if len(others) == 0:
                 continue
-            tried = np.repeat(members[None], len(others), axis=0)
-            tried[:, turn] = others
-            trials = np.where(batches == members[turn], others[:, None, None, None], batches)
-            values = objective(tried, trials)
-            spent += len(trials) * len(batches)
+            values = exchanges.values(turn, others)
+            spent += cost
             progress("search", min(spent, budget), budget, "exchanging examples")
             best = int(np.argmax(values))
-            if values[best] > now + ALMOST * max(abs(now), 1e-30):
-                members, batches, now, moved = tried[best], trials[best], float(values[best]), True
+            if values[best] > exchanges.now + ALMOST * max(abs(exchanges.now), 1e-30):
+                exchanges.take(turn, int(others[best]), float(values[best]))
+                outside[eligible == member], outside[eligible == others[best]] = True, False
+                left = rooms.left(exchanges.members.tolist())
+                moved = True
     progress("search", max(budget, spent), max(budget, spent), "exchanging examples")
-    return [int(one) for one in members], now
+    return [int(one) for one in exchanges.members], exchanges.now, not moved and spent + exchanges.orders <= budget
+
+
+def _eligible(
+    start: SearchStart, spec: SelectionSpec, rooms: ClassQuota, drawn: list[Int[np.ndarray, " subset"]], alike: bool
+) -> Int[np.ndarray, " eligible"]:
+    """The places of examples that may come in: those chosen first, then by their worth.
+
+    Args:
+        start: the subset chosen by worth.
+        spec: of so many examples.
+        rooms: how many of each class there may be.
+        drawn: random subsets.
+        alike: whether the likeness of each two of them is to be held, which leaves fewer.
+    """
+    utility = start.utility
+    candidates = greatest(utility, min(len(utility), max(FEWEST, AS_MANY * spec.size)), _open(rooms))
+    others = np.setdiff1d(np.unique(np.concatenate([candidates, *drawn])), start.chosen)
+    found = np.concatenate([start.chosen, others[np.argsort(-utility[others], kind="stable")]])
+    most = max(len(start.chosen), int((MOST_ALIKE / 4) ** 0.5)) if alike else len(found)
+    return np.asarray(found[:most])
 
 
 def _drawn(source: FittedSimulator, size: int, rooms: ClassQuota, seed: int) -> list[Int[np.ndarray, " subset"]]:

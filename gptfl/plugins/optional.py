@@ -9,6 +9,7 @@ from jaxtyping import Float, Int
 from gptfl.core import Dynamics, Example, Features, GradientProducts, Progress, Query
 from gptfl.core.linear_form import LinearForm
 from gptfl.core.outlook import RunOutlook
+from gptfl.core.presentation_form import PresentationForm
 from gptfl.plugins.interfaces import Estimator
 from gptfl.plugins.work import OnStep, Outcome, Unit, Work
 
@@ -264,6 +265,23 @@ class HasLinearForm(Protocol):
         """The arrays that predict any subset of the pool fitted, by the recipe of a query about every order.
 
         ``targets`` are weighted means of the test examples fitted, whose changes the form is to tell together.
+
+        Raises ``DataError`` where what was fitted, or that recipe, allows none.
+        """
+        ...
+
+
+@runtime_checkable
+class HasPresentationForm(Protocol):
+    """What an estimator may also offer: its answers at the last step as sums over what the places in batches hold."""
+
+    def presentation_form(
+        self, query: Query, examples: Int[np.ndarray, " example"], tests: Int[np.ndarray, " chosen"]
+    ) -> PresentationForm:
+        """The arrays that predict any curricula of some examples of the pool fitted, by the recipe of a query.
+
+        ``examples`` are places in the pool, those of the query's own runs first; of more than fit into memory only the
+        first need be in the form. ``tests`` are places of the test examples that it is of.
 
         Raises ``DataError`` where what was fitted, or that recipe, allows none.
         """

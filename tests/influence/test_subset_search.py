@@ -5,6 +5,7 @@ import pytest
 
 import gptfl
 from gptfl.core.curriculum import fill_batches
+from gptfl.influence.exchanges import PredictedExchanges
 from gptfl.influence.greedy import ClassQuota
 from gptfl.influence.subset_search import search
 from gptfl.store.features import write_features
@@ -28,7 +29,8 @@ def found(budget, rooms, seed=0):
     start = list(range(SIZE))
     batches = np.stack([fill_batches(np.arange(SIZE), 2, 10, order) for order in range(2)])
     predicted = []
-    result = search(objective, start, batches, np.arange(POOL - 2), rooms, budget, seed, lambda *g: predicted.append(g))
+    exchanges = PredictedExchanges(objective, np.array(start), batches)
+    result = search(exchanges, np.arange(POOL - 2), rooms, budget, seed, lambda *g: predicted.append(g))
     assert predicted[-1][1] == predicted[-1][2] >= budget
     return result
 
@@ -38,7 +40,8 @@ FREE = ClassQuota(np.zeros(POOL, dtype=int), SIZE)
 
 @pytest.mark.parametrize("rooms", [FREE, ClassQuota(np.arange(POOL) % 2, 3)])
 def test_no_exchange_is_left_that_would_be_better(rooms) -> None:
-    members, after = found(100_000, rooms)
+    members, after, done = found(100_000, rooms)
+    assert done
     assert len(set(members)) == SIZE
     assert max(members) < POOL - 2
     assert np.bincount(rooms.classes[members]).max() <= rooms.most
@@ -53,7 +56,9 @@ def test_no_exchange_is_left_that_would_be_better(rooms) -> None:
 
 def test_the_search_is_seeded_and_ends_with_its_budget() -> None:
     assert found(300, FREE) == found(300, FREE)
+    assert not found(20, FREE)[2]
     assert found(2, FREE)[0] == list(range(SIZE))
+    assert not found(2, FREE)[2]
     count = 0
 
     def counting(members, batches):
@@ -62,7 +67,8 @@ def test_the_search_is_seeded_and_ends_with_its_budget() -> None:
         return objective(members, batches)
 
     batches = np.stack([fill_batches(np.arange(SIZE), 2, 10, order) for order in range(2)])
-    search(counting, list(range(SIZE)), batches, np.arange(POOL), FREE, 31, 0, lambda *_: None)
+    exchanges = PredictedExchanges(counting, np.arange(SIZE), batches)
+    search(exchanges, np.arange(POOL), FREE, 31, 0, lambda *_: None)
     assert count <= 31
 
 

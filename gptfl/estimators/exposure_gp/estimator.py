@@ -10,6 +10,7 @@ from gptfl.core import Features, FitData, GradientProducts, Prediction, Query
 from gptfl.core.blocked_rows import Elsewhere
 from gptfl.core.linear_form import LinearForm
 from gptfl.core.links import Link, allowed_links, link_of
+from gptfl.core.presentation_form import PresentationForm
 from gptfl.errors import DataError
 from gptfl.estimators.baselines import check_fitted, places_of, training_runs
 from gptfl.estimators.clock import Places
@@ -29,6 +30,7 @@ from gptfl.estimators.exposure_gp.intervals import (
 from gptfl.estimators.exposure_gp.linear_form import linear_form
 from gptfl.estimators.exposure_gp.model import ExposureModel
 from gptfl.estimators.exposure_gp.predictions import novelty, view
+from gptfl.estimators.exposure_gp.presentation_form import presentation_form
 from gptfl.estimators.exposure_gp.questions import requested_of, train_of
 from gptfl.estimators.exposure_gp.read_once import ReadOnce
 from gptfl.estimators.exposure_gp.recipe_departure import departure
@@ -261,6 +263,18 @@ class ExposureGp(Influences):
         if self.single_ is not None:
             raise DataError("exposure-gp has no linear form where it was fitted to one run", "record a second one")
         return linear_form(self.model_, self.reach_, query, self.calibration_.begins_apart, targets)
+
+    def presentation_form(
+        self, query: Query, examples: Int[np.ndarray, " example"], tests: Int[np.ndarray, " chosen"]
+    ) -> PresentationForm:
+        """The arrays that predict what exchanges of examples in the runs of a query do (``optional.HasPresentationForm``)."""
+        check_fitted(self)
+        if self.single_ is not None:
+            raise DataError(
+                "exposure-gp has no sum over presentations where it was fitted to one run", "record a second one"
+            )
+        places = self.model_.recipe.clock.place(query, self.steps_)
+        return presentation_form(self.model_, query, places, examples, tests, self._known_of(query) is not None)
 
     @property
     def lacks_vectors(self) -> bool:
