@@ -102,7 +102,8 @@ def _addition(source: FittedSimulator, name: str, tests: Int[np.ndarray, " chose
     if worth is None or not isinstance(estimator, HasGroupInfluence):
         why = "its estimator tells no influence of rows together" if worth is not None else "it has too few runs"
         raise DataError(f"{source.path} can't tell what new rows do: {why}", f"record more, or fit {FEW_RUNS}")
-    new = np.flatnonzero(source.scope.pool_seen < 0)
+    # Recorded rows that it was fitted without aren't new.
+    new = np.arange(len(source.recording.dynamics.pool), len(source.scope.pool))
     sets = {} if source.scope.features is None else source.scope.features.sets
     vectors = {key: np.asarray(one.train[new]) for key, one in sets.items()}
     part = (np.full(len(new), -1), vectors, np.zeros(len(new), dtype=np.int64))

@@ -19,8 +19,11 @@ NEW = 6
 LOSS = MetricInfo("loss", False)
 
 
-def asked(folder: Path, seed: int, runs: int, direction: float):
-    """What new rows are found to do, and what they do in truth; their vectors point along the test examples' or away."""
+def asked(folder: Path, seed: int, runs: int, direction: float, held_out: int = 0):
+    """What new rows are found to do, and what they do in truth; their vectors point along the test examples' or away.
+
+    So many recorded rows count as such that the simulator was fitted without.
+    """
     folder.mkdir()
     dynamics, features, _ = recording_of_worths(seed, runs=runs, harmful=0.0, own=0.0)
     write_dynamics(folder / "worths.dynamics.h5", dynamics)
@@ -33,10 +36,11 @@ def asked(folder: Path, seed: int, runs: int, direction: float):
     truth = float((0.8 + rows @ one.test.T.mean(axis=1) / 4).sum()) / len(dynamics.pool)
     examples = tuple(Example(f"new-{place}", "p", "t") for place in range(NEW))
     sets = {"vectors": replace(one, train=np.concatenate([one.train, rows.astype(np.float32)]))}
+    seen = np.where(np.arange(len(dynamics.pool)) < held_out, -1, source.scope.pool_seen)
     scope = replace(
         source.scope,
         pool=(*source.scope.pool, *examples),
-        pool_seen=np.append(source.scope.pool_seen, np.full(NEW, -1)),
+        pool_seen=np.append(seen, np.full(NEW, -1)),
         features=replace(features, sets=sets),
     )
     return added(replace(source, scope=scope), None, lambda *_: None)[0], truth
@@ -50,6 +54,11 @@ def test_new_rows_do_what_their_vectors_tell(tmp_path: Path, direction: float) -
     assert found.low - 0.3 * abs(truth) < truth < found.high + 0.3 * abs(truth)
     assert found.is_worse == (direction < 0)
     assert found.novelty < 0.5
+
+
+def test_recorded_rows_that_it_was_fitted_without_are_not_among_the_new(tmp_path: Path) -> None:
+    whole, held_out = (asked(tmp_path / str(count), 2, 12, -6.0, count)[0] for count in (0, 3))
+    assert held_out == whole
 
 
 def test_few_runs_leave_more_open(tmp_path: Path) -> None:
