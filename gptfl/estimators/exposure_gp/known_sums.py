@@ -10,7 +10,7 @@ from gptfl.core.blocked_rows import BlockedRows
 from gptfl.estimators.exposure_gp.accumulation import Vectors
 from gptfl.estimators.exposure_gp.curricula import Curricula
 from gptfl.estimators.exposure_gp.gradient_prior import PriorProducts, mean_change
-from gptfl.estimators.exposure_gp.run_sums import SeenExamples, add_rows, seen_blocks, share_of_point
+from gptfl.estimators.exposure_gp.seen_examples import SeenExamples, add_rows, seen_blocks, share_of_point
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ import pytest
 
 from gptfl.core import Features, FeatureSet, Unseen, blocked_rows
 from gptfl.errors import DataError
-from gptfl.estimators.exposure_gp import run_sums
+from gptfl.estimators.exposure_gp import seen_examples
 from gptfl.estimators.exposure_gp.blocked_states import BlockedStates
 from gptfl.estimators.exposure_gp.estimator import ExposureGp
 from tests.estimators.exposure_gp.worlds import (
@@ -31,7 +31,7 @@ CLOSE = {"rtol": 2e-3, "atol": 2e-4}
 @pytest.fixture(autouse=True)
 def small_blocks(monkeypatch):
     """Blocks of few rows, so that there are several."""
-    monkeypatch.setattr(run_sums, "BLOCK_BYTES", 100)
+    monkeypatch.setattr(seen_examples, "BLOCK_BYTES", 100)
 
 
 def along_a_path(data, kind="gradient"):

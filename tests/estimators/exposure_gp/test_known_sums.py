@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from gptfl.core.blocked_products import BlockedProducts, as_products
-from gptfl.estimators.exposure_gp import run_sums
+from gptfl.estimators.exposure_gp import seen_examples
 from gptfl.estimators.exposure_gp.accumulation import Vectors
 from gptfl.estimators.exposure_gp.curricula import Curricula
 from gptfl.estimators.exposure_gp.gradient_prior import PriorProducts
@@ -17,7 +17,7 @@ POINTS, STEPS = np.array([1, 3, 6]), np.array([0, 2, 5, 8])
 
 @pytest.fixture(autouse=True)
 def small_blocks(monkeypatch):
-    monkeypatch.setattr(run_sums, "BLOCK_BYTES", 40)
+    monkeypatch.setattr(seen_examples, "BLOCK_BYTES", 40)
 
 
 def curricula():

@@ -9,7 +9,7 @@ from gptfl.core import Features, FeatureSet, blocked_rows
 from gptfl.core.blocked_products import BlockedProducts, as_products
 from gptfl.errors import DataError, ResourceError
 from gptfl.estimators.exposure_gp import recorded as module
-from gptfl.estimators.exposure_gp import run_sums
+from gptfl.estimators.exposure_gp import seen_examples
 from gptfl.estimators.exposure_gp.accumulation import Vectors
 from gptfl.estimators.exposure_gp.blocked_states import BlockedStates
 from gptfl.estimators.exposure_gp.estimator import ExposureGp
@@ -40,7 +40,7 @@ AT = np.array([0, 6, 12])
 @pytest.fixture(autouse=True)
 def small_blocks(monkeypatch):
     """Blocks of few rows, and no array of all pairs."""
-    monkeypatch.setattr(run_sums, "BLOCK_BYTES", 100)
+    monkeypatch.setattr(seen_examples, "BLOCK_BYTES", 100)
     monkeypatch.setattr(blocked_rows, "BLOCK_BYTES", 100)
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from gptfl.estimators.exposure_gp import run_sums
+from gptfl.estimators.exposure_gp import run_sums, seen_examples
 from gptfl.estimators.exposure_gp.accumulation import accumulated
 from gptfl.estimators.exposure_gp.curricula import RECENT, Curricula
 from gptfl.estimators.exposure_gp.inputs import Sides, Sources
@@ -33,7 +33,7 @@ def runs_of(relative):
 @pytest.mark.parametrize("relative", [False, True])
 @pytest.mark.parametrize("at", [None, np.linspace(0, 9, 13)], ids=["its own steps", "others"])
 def test_sums_are_those_of_vectors_in_memory(sides, relative, at, monkeypatch):
-    monkeypatch.setattr(run_sums, "BLOCK_BYTES", 100)
+    monkeypatch.setattr(seen_examples, "BLOCK_BYTES", 100)
     runs = runs_of(relative)
     dense = Sources.of(sides)
     blocked = Sources.of({name: Sides(Held(one.train), one.test, one.gradient) for name, one in sides.items()})
