@@ -165,7 +165,7 @@ def test_a_comparison_on_subsets_is_a_table_of_how_these_end(rivals: ModuleType)
             "skill": {"value": 1 - lds, "interval": None},
             "rho": {"value": 0.5, "interval": None},
         }
-        return {"estimator": name, "settings": settings, "seconds": 0.5, "scores": scores, "removals": None}
+        return {"estimator": name, "settings": settings, "seconds": 0.5, "scores": scores}
 
     rows = [row("mean-run", 0.0, None, {}), row("scores", 0.75, [0.5, 0.8125], {"file": "x/bm25.npz", "scale": None})]
     index = {"matrices": {"bm25": {"seconds": 2.0}}}
