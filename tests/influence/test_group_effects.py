@@ -11,6 +11,7 @@ import pytest
 
 import gptfl
 from gptfl.errors import DataError, UsageError
+from gptfl.estimators.exposure_gp.estimator import ExposureGp
 from gptfl.influence.group_effects import usual_field
 from gptfl.recording.row_groups import group_rows
 from gptfl.report.ranking import to_csv, to_json
@@ -54,6 +55,17 @@ def test_a_group_has_a_spread_of_its_own_and_all_groups_together_are_all_rows(sp
     assert groups.influence.sum() == pytest.approx(ranking.influence.sum(), rel=1e-6)
     bad = groups.grouping.names.index("bad")
     assert groups.influence.argmin() == bad
+
+
+def test_a_sure_group_carries_no_unsure_one_through(space: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    told = np.array([1.0, -1.0, 0.1]), np.array([0.01, 0.01, 0.15]), np.ones(3)
+    # By the rates of false signs alone all three would pass: a quarter, and twice next to nothing.
+    monkeypatch.setattr(ExposureGp, "influence_of_groups", lambda *_, **__: told)
+    groups = gptfl.rank(workspace=space, by="source").rankings[0].groups
+    assert groups is not None
+    assert groups.verdicts is not None
+    clear = (groups.low > 0) | (groups.high < 0)
+    assert groups.verdicts.decided.tolist() == clear.tolist() == [True, True, False]
 
 
 def test_groups_in_csv_and_json(space: Path) -> None:
