@@ -169,22 +169,29 @@ def test_nothing_is_wider_than_the_window(browser, hostile, width, height):
     shown.context.close()
 
 
-def test_a_narrow_window_shows_every_column_of_a_table_under_its_name(browser, hostile):
-    shown = Shown(browser, gptfl.write_report(workspace=hostile).path, 400, 2000, "#tab=trust")
+@pytest.mark.parametrize(
+    ("tab", "panel", "names"),
+    [
+        ("trust", "trust", {'"skill"', '"inside 90 %"'}),
+        ("explore", "explore", {'"90 % interval"', '"change"'}),
+        ("matrix", "matrix", {'"effect"', '"90 %"'}),
+    ],
+)
+def test_a_narrow_window_shows_every_column_of_a_table_under_its_name(browser, hostile, tab, panel, names):
+    shown = Shown(browser, gptfl.write_report(workspace=hostile).path, 400, 2000, f"#tab={tab}")
+    shown.page.wait_for_selector(f"#panel-{panel} tbody td")
     found = shown.page.evaluate(
-        """() => [...document.querySelectorAll("#panel-trust tbody td")].map((one) => {
+        """(panel) => [...document.querySelectorAll(`#panel-${panel} tbody td`)].map((one) => {
              const box = one.getBoundingClientRect();
              return {name: getComputedStyle(one, "::before").content, text: one.textContent, left: box.left, right: box.right, wide: one.scrollWidth > one.clientWidth};
-           })"""
+           })""",
+        panel,
     )
-    assert '"skill"' in {one["name"] for one in found}
-    assert '"inside 90 %"' in {one["name"] for one in found}
+    assert names <= {one["name"] for one in found}
     assert all(0 <= one["left"] < one["right"] <= 400 and not one["wide"] for one in found), found
     shown.page.set_viewport_size({"width": 1200, "height": 900})
-    assert (
-        shown.page.evaluate("getComputedStyle(document.querySelector('#panel-trust tbody td'), '::before').content")
-        == "none"
-    )
+    first = f"getComputedStyle(document.querySelector('#panel-{panel} tbody td'), '::before').content"
+    assert shown.page.evaluate(first) == "none"
     assert shown.said == []
     shown.context.close()
 

@@ -12,6 +12,15 @@ function element(name, attributes = {}, ...children) {
   return made;
 }
 
+// A row of a table that shows rows as blocks in a narrow window: contents by the names of their columns, the first `words` of them
+// in full width. The roles hold there, too.
+function tableRow(cells, words = 1) {
+  const made = Object.entries(cells).map(([name, content], place) =>
+    element("td", { role: "cell", "data-name": name, class: place < words ? "words" : "figure" }, content),
+  );
+  return element("tr", { role: "row" }, ...made);
+}
+
 function byId(id) {
   return document.getElementById(id);
 }

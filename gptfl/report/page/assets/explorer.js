@@ -304,16 +304,14 @@ class Explorer {
     const order = gains.map((_, test) => test).sort((a, b) => gains[b] - gains[a]);
     const rows = (places) =>
       places.map((test) =>
-        element(
-          "tr",
-          {},
-          element("td", {}, element("button", { type: "button", class: "link", onclick: () => this.showTest(test) }, data.tests[test].short || data.tests[test].id)),
-          element("td", { class: "figure" }, number(found.values[last + test])),
-          element("td", { class: "figure" }, form.reach && form.bounds !== false ? `${number(found.low[last + test], 3)} to ${number(found.high[last + test], 3)}` : "–"),
-          element("td", { class: "figure" }, signed(sign * gains[test])),
-        ),
+        tableRow({
+          "test example": element("button", { type: "button", class: "link", onclick: () => this.showTest(test) }, data.tests[test].short || data.tests[test].id),
+          predicted: number(found.values[last + test]),
+          "90 % interval": form.reach && form.bounds !== false ? `${number(found.low[last + test], 3)} to ${number(found.high[last + test], 3)}` : "–",
+          change: signed(sign * gains[test]),
+        }),
       );
-    const heading = (text) => element("tr", {}, element("th", { colspan: 4, scope: "rowgroup" }, text));
+    const heading = (text) => element("tr", { role: "row" }, element("th", { role: "rowheader", colspan: 4, scope: "rowgroup" }, text));
     byId("moved").replaceChildren(
       heading("helped most"),
       ...rows(order.filter((test) => gains[test] > 0).slice(0, 4)),

@@ -160,13 +160,14 @@ class Matrix {
     await this.page.source.whole([...new Set([...cells.slice(0, 8), ...cells.slice(-8)].map(([row]) => this.rows[row]))]);
     const lines = (some) =>
       some.map(([row, column, value]) =>
-        element(
-          "tr",
-          {},
-          element("td", {}, element("button", { type: "button", class: "link", onclick: () => this.select(row, column) }, this.data.pool[this.rows[row]].short || this.data.pool[this.rows[row]].id)),
-          element("td", {}, this.data.tests[this.columns[column]].short || this.data.tests[this.columns[column]].id),
-          element("td", { class: "figure" }, signed(value)),
-          element("td", { class: "figure" }, this.spread ? `± ${number(this.sure(row, column), 2)}` : "–"),
+        tableRow(
+          {
+            "training example": element("button", { type: "button", class: "link", onclick: () => this.select(row, column) }, this.data.pool[this.rows[row]].short || this.data.pool[this.rows[row]].id),
+            "test example": this.data.tests[this.columns[column]].short || this.data.tests[this.columns[column]].id,
+            effect: signed(value),
+            "90 %": this.spread ? `± ${number(this.sure(row, column), 2)}` : "–",
+          },
+          2,
         ),
       );
     byId("pairs-helpful").replaceChildren(...lines(cells.slice(0, 8)));
