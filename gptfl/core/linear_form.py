@@ -7,6 +7,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from gptfl.core.links import Link
+from gptfl.core.probability import probability
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,7 +190,7 @@ class LinearForm:
             low[0] = high[0] = self.first
             bounds[level] = low, high
         if self.trials:
-            values = (self.trials * np.clip(even, 0.0, 1.0) + 0.5) / (self.trials + 1.0)
+            values = probability(even, self.trials)
         values[0] = self.first
         effect = float(np.sqrt(signal[-1, tests] * scale**2 + beside[-1, tests]))
         novelty = float(np.clip(ends[0] / ends[1], 0.0, 1.0)) if ends[1] > 0 else 0.0
@@ -262,7 +263,7 @@ class LinearForm:
         """The same of several states at once."""
         even = self.base[-1] + states @ self.slope[-1].T
         if self.trials:
-            return np.asarray((self.trials * np.clip(even, 0.0, 1.0) + 0.5) / (self.trials + 1.0))
+            return probability(even, self.trials)
         return self.link.back(even)
 
     def shares_of(self, members: Int[np.ndarray, " subset"]) -> Float[np.ndarray, " pool"]:

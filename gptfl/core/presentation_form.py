@@ -11,6 +11,7 @@ from jaxtyping import Float, Int
 
 from gptfl.core.curriculum import presentation_weights
 from gptfl.core.links import Link
+from gptfl.core.probability import probability
 
 AT_ONCE = 1024
 """Effects of so many members are added up at once."""
@@ -82,7 +83,7 @@ class PresentationForm:
         """The metric, from the even scale."""
         if not self.trials:
             return self.link.back(even)
-        return np.asarray((self.trials * np.clip(even, 0.0, 1.0) + 0.5) / (self.trials + 1.0))
+        return probability(even, self.trials)
 
     def slopes(self, even: Float[np.ndarray, "*any test"]) -> Float[np.ndarray, "*any test"]:
         """How much the metric changes for a small change of the even scale."""

@@ -11,10 +11,11 @@ from gptfl.core.blocked_rows import Elsewhere
 from gptfl.core.linear_form import LinearForm
 from gptfl.core.links import Link, allowed_links, link_of
 from gptfl.core.presentation_form import PresentationForm
+from gptfl.core.probability import probability
 from gptfl.errors import DataError
 from gptfl.estimators.baselines import check_fitted, places_of, training_runs
 from gptfl.estimators.clock import Places
-from gptfl.estimators.exposure_gp.binary import likely, probability
+from gptfl.estimators.exposure_gp.binary import likely
 from gptfl.estimators.exposure_gp.calibration import Calibration
 from gptfl.estimators.exposure_gp.conditioning import conditioned
 from gptfl.estimators.exposure_gp.influences import Influences

@@ -154,10 +154,7 @@ class _Terms:
         for weight, unit, states in zip(model.hyper.weights[1:], step.units[1:], shared, strict=True):
             ours = np.asarray(states)[step.members]
             fitted.append((weight / unit * (ours - ours.mean(axis=0))).astype(np.float32))
-        signal = model.hyper.similarity_share * np.maximum(model.kernel.values, 0.0) + (
-            1.0 - model.hyper.similarity_share
-        )
-        outputs = model.kernel.vectors[tests] * signal
+        outputs = posterior.columns.vectors[tests] * posterior.columns.signal
         columns = (posterior.strength * posterior.dual @ outputs.T) * step.size[tests]
         channels, none = _Channels(), _examples_of(model, np.zeros(0, dtype=np.int64))
         # What an example does by itself counts alike whenever it is seen.

@@ -12,6 +12,7 @@ from gptfl.estimators.exposure_gp import seen_examples
 from gptfl.estimators.exposure_gp.blocked_states import BlockedStates
 from gptfl.estimators.exposure_gp.estimator import ExposureGp
 from tests.estimators.exposure_gp.worlds import (
+    CLOSE,
     POOL,
     STEPS,
     TEST,
@@ -23,9 +24,6 @@ from tests.estimators.exposure_gp.worlds import (
     question,
     world,
 )
-
-CLOSE = {"rtol": 2e-3, "atol": 2e-4}
-"""Hyperparameters are looked for to no more digits, and sums are kept in 32 bits."""
 
 
 @pytest.fixture(autouse=True)

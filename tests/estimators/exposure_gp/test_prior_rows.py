@@ -19,6 +19,7 @@ from gptfl.estimators.exposure_gp.prior_rows import NegatedRows, UnreadProducts
 from gptfl.estimators.through_loss.estimator import ThroughLoss
 from tests.estimators.exposure_gp.worlds import (
     BATCH,
+    CLOSE,
     POOL,
     STEPS,
     TEST,
@@ -32,8 +33,6 @@ from tests.estimators.exposure_gp.worlds import (
     world,
 )
 
-CLOSE = {"rtol": 2e-3, "atol": 2e-4}
-"""As with vectors in blocks: sums are kept in 32 bits, and hyperparameters are looked for to no more digits."""
 AT = np.array([0, 6, 12])
 
 

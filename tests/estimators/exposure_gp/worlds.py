@@ -56,6 +56,8 @@ ACCURACY = MetricInfo("accuracy", higher_is_better=True, low=0.0, high=1.0)
 BLEU = MetricInfo("bleu", higher_is_better=True, low=0.0, high=100.0)
 POOL, TEST, STEPS, BATCH = 24, 8, 16, 3
 RECORDED = np.arange(0, STEPS + 1, 4)
+CLOSE = {"rtol": 2e-3, "atol": 2e-4}
+"""How near answers by blocks come: hyperparameters are looked for to no more digits, and sums are kept in 32 bits."""
 
 
 def world(runs=16, queried=6, metric=LOSS, noise=0.05, seed=0, pool=POOL, test=TEST, kind="gradient", own=0.3):
