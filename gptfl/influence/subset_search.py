@@ -198,12 +198,25 @@ def improve_by_swaps(
     )
     lost = len(set(start.chosen) - set(chosen))
     if lost:
-        note = f"{lost} of the {len(chosen)} examples chosen by influence alone were exchanged for others"
-        if not objective.spread.any() and objective.overlap is None:
-            was, now_is = objective.sign * before, objective.sign * after
-            note += f": {source.metric.name} was predicted to be {was:.4g} with them and is {now_is:.4g} now"
-        notes = (note, *notes)
+        notes = (_exchanged(objective, lost, len(chosen), before, after), *notes)
     return replace(influence, notes=(*influence.notes, *notes)), chosen
+
+
+def _exchanged(objective: PredictedGain, lost: int, size: int, before: float, after: float) -> str:
+    """What exchanges came to, in a sentence.
+
+    Args:
+        objective: what they were judged by.
+        lost: how many of those chosen were exchanged.
+        size: of how many.
+        before: how good the subset was.
+        after: how good it is.
+    """
+    note = f"{lost} of the {size} examples chosen by influence alone were exchanged for others"
+    if not objective.spread.any() and objective.overlap is None:
+        was, now_is = objective.sign * before, objective.sign * after
+        note += f": {objective.source.metric.name} was predicted to be {was:.4g} with them and is {now_is:.4g} now"
+    return note
 
 
 def search(

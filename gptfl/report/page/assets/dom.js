@@ -12,13 +12,14 @@ function element(name, attributes = {}, ...children) {
   return made;
 }
 
-// A row of a table that shows rows as blocks in a narrow window: contents by the names of their columns, the first `words` of them
-// in full width. The roles hold there, too.
-function tableRow(cells, words = 1) {
-  const made = Object.entries(cells).map(([name, content], place) =>
-    element("td", { role: "cell", "data-name": name, class: place < words ? "words" : "figure" }, content),
+// A row of a table that shows rows as blocks in a narrow window, every content under its column's name, the first `words` in full
+// width. The roles hold there, too.
+function tableRow(table, contents, words = 1) {
+  const names = [...table.tHead.rows[0].cells].map((one) => one.textContent);
+  const cells = contents.map((content, place) =>
+    element("td", { role: "cell", "data-name": names[place], class: place < words ? "words" : "figure" }, content),
   );
-  return element("tr", { role: "row" }, ...made);
+  return element("tr", { role: "row" }, ...cells);
 }
 
 function byId(id) {

@@ -302,14 +302,15 @@ class Explorer {
     const sign = data.metric.higher ? 1 : -1;
     const gains = data.tests.map((_, test) => sign * (found.values[last + test] - data.average.values[last + test]));
     const order = gains.map((_, test) => test).sort((a, b) => gains[b] - gains[a]);
+    const table = byId("moved").closest("table");
     const rows = (places) =>
       places.map((test) =>
-        tableRow({
-          "test example": element("button", { type: "button", class: "link", onclick: () => this.showTest(test) }, data.tests[test].short || data.tests[test].id),
-          predicted: number(found.values[last + test]),
-          "90 % interval": form.reach && form.bounds !== false ? `${number(found.low[last + test], 3)} to ${number(found.high[last + test], 3)}` : "–",
-          change: signed(sign * gains[test]),
-        }),
+        tableRow(table, [
+          element("button", { type: "button", class: "link", onclick: () => this.showTest(test) }, data.tests[test].short || data.tests[test].id),
+          number(found.values[last + test]),
+          form.reach && form.bounds !== false ? `${number(found.low[last + test], 3)} to ${number(found.high[last + test], 3)}` : "–",
+          signed(sign * gains[test]),
+        ]),
       );
     const heading = (text) => element("tr", { role: "row" }, element("th", { role: "rowheader", colspan: 4, scope: "rowgroup" }, text));
     byId("moved").replaceChildren(

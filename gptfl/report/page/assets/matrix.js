@@ -158,15 +158,17 @@ class Matrix {
     for (let row = 0; row < this.rows.length; row++) for (let column = 0; column < this.columns.length; column++) cells.push([row, column, this.value(row, column)]);
     cells.sort((a, b) => b[2] - a[2]);
     await this.page.source.whole([...new Set([...cells.slice(0, 8), ...cells.slice(-8)].map(([row]) => this.rows[row]))]);
+    const table = byId("pairs-helpful").closest("table");
     const lines = (some) =>
       some.map(([row, column, value]) =>
         tableRow(
-          {
-            "training example": element("button", { type: "button", class: "link", onclick: () => this.select(row, column) }, this.data.pool[this.rows[row]].short || this.data.pool[this.rows[row]].id),
-            "test example": this.data.tests[this.columns[column]].short || this.data.tests[this.columns[column]].id,
-            effect: signed(value),
-            "90 %": this.spread ? `± ${number(this.sure(row, column), 2)}` : "–",
-          },
+          table,
+          [
+            element("button", { type: "button", class: "link", onclick: () => this.select(row, column) }, this.data.pool[this.rows[row]].short || this.data.pool[this.rows[row]].id),
+            this.data.tests[this.columns[column]].short || this.data.tests[this.columns[column]].id,
+            signed(value),
+            this.spread ? `± ${number(this.sure(row, column), 2)}` : "–",
+          ],
           2,
         ),
       );
