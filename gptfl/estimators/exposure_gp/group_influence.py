@@ -62,8 +62,13 @@ class _Sums:
         self, asked: Presentations, places: Int[np.ndarray, " example"], groups: Int[np.ndarray, " example"]
     ) -> None:
         """Some more examples."""
-        member = (groups[None] == np.arange(self.count)[:, None]).astype(np.float64)
-        self.cross += np.einsum("ge,ser->sgr", member, asked.cross)
+        from scipy.sparse import csr_array  # takes as long to load as a simulation
+
+        of = np.flatnonzero(groups >= 0)
+        # Sparse: a field may make as many groups as there are examples.
+        member = csr_array((np.ones(len(of)), (groups[of], of)), shape=(self.count, len(groups)))
+        for total, one in zip(self.cross, asked.cross, strict=True):
+            total += member @ one
         self.expected += member @ asked.expected[:, 0]
         self.sizes += member @ asked.own.sizes
         self.squares += member @ asked.own.squares
@@ -92,9 +97,10 @@ class _Sums:
         As with an example's own effect, that of the average example is taken off, which has a share of every group.
         """
         effect = self.effect / max(self.rows, 1)
-        moved = np.diag(self.sizes) - np.outer(self.sizes, self.fitted) / self.own.pool
-        between = effect * self.seen.T @ self.seen
-        return between, effect * self.rate * moved @ self.seen, effect * self.rate**2 * (moved**2).sum(axis=1)
+        share = self.fitted / self.own.pool
+        with_runs = self.sizes[:, None] * (self.seen - share @ self.seen)
+        variances = self.sizes**2 * (1.0 - 2.0 * share + (share**2).sum())
+        return effect * self.seen.T @ self.seen, effect * self.rate * with_runs, effect * self.rate**2 * variances
 
 
 def influence_of_groups(
