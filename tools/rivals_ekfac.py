@@ -19,6 +19,10 @@ from gptfl.training.gradients.sides import Side
 from gptfl.training.network import Network
 
 
+QUERY_BYTES = 2**31
+"""So many bytes of the test examples' gradients are held at once."""
+
+
 class Places(Dataset[Tensor]):
     """The places of a side's examples, which are all that is handed around."""
 
@@ -59,9 +63,10 @@ def ekfac(recorded: Recorded) -> dict[str, Matrix]:
         analyzer = Analyzer("ekfac", model, task, cpu=True, output_dir=folder, disable_tqdm=True)
         # One example at a time: no padding enters a layer's covariances.
         analyzer.fit_all_factors("all", pool, per_device_batch_size=1, factor_args=FactorArguments(strategy="ekfac"))
-        analyzer.compute_pairwise_scores(
-            "all", "all", test, pool, 1, per_device_train_batch_size=1, score_args=ScoreArguments(damping_factor=None)
-        )
+        # Each batch of test examples goes through the whole pool once more. Padding has no gradient, and adds nothing.
+        together = max(1, min(len(test), QUERY_BYTES // (4 * part)))
+        damped = ScoreArguments(damping_factor=None)
+        analyzer.compute_pairwise_scores("all", "all", test, pool, together, 1, score_args=damped)
         scores = analyzer.load_pairwise_scores("all")["all_modules"]
     meaning = (
         f"influence with kronfluence's EK-FAC Hessian, damped by a tenth of its mean eigenvalue, over {len(names)} linear "

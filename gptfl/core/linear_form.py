@@ -199,18 +199,31 @@ class LinearForm:
     def difference(self, members: Int[np.ndarray, " subset"], others: Int[np.ndarray, " other"]) -> tuple[float, float]:
         """What training on ``members`` instead of ``others`` changes of the mean over test examples at the last step.
 
-        The second number is the standard deviation of that, in the metric's units: of what the examples do alone, since
+        The second number is the standard deviation of that, as in ``differences``. Raises ``ValueError`` for an empty
+        subset.
+        """
+        changes, spreads = self.differences(members, others)
+        return float(changes[-1]), float(spreads[-1])
+
+    def differences(
+        self, members: Int[np.ndarray, " subset"], others: Int[np.ndarray, " other"]
+    ) -> tuple[Float[np.ndarray, " column"], Float[np.ndarray, " column"]]:
+        """What training on ``members`` instead of ``others`` changes of each test example at the last step, and of their mean.
+
+        The second array has the standard deviations of these, in the metric's units: of what the examples do alone, since
         the average run is the same for both, and chance falls out of the mean over all orders. What counts of an example
         number far from the recorded ones is the difference of both. Raises ``ValueError`` for an empty subset.
         """
         tests = len(self.first)
-        ends = [float(self.predict(one).values[-1].mean()) for one in (members, others)]
+        ours, theirs = (self.predict(one).values[-1] for one in (members, others))
         shares = self.shares_of(members) - self.shares_of(others)
         left, _ = self.variance.between(shares, shares @ self.factors)
-        ours, theirs = (self.breadth.apart(self.recipe, len(one))[-1] for one in (members, others))
-        beside = self.breadth.share * abs(ours - theirs) * self.breadth.lately[-1, tests]
-        spread = np.sqrt(left[-1, tests] * self.intervals.scale**2 + beside**2)
-        return ends[0] - ends[1], float(spread)
+        away = [float(self.breadth.apart(self.recipe, len(one))[-1]) for one in (members, others)]
+        beside = self.breadth.share * abs(away[0] - away[1]) * self.breadth.lately[-1]
+        spreads = np.sqrt(left[-1] * self.intervals.scale**2 + beside**2)
+        # The last column, of the mean, is in the metric's units already.
+        spreads[:tests] = spreads[:tests] / self.link.slope(ours)
+        return np.append(ours - theirs, ours.mean() - theirs.mean()), spreads
 
     def joint_change(
         self, members: Int[np.ndarray, " subset"], others: Int[np.ndarray, " other"] | None = None

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import numpy as np
 
@@ -23,6 +24,7 @@ from gptfl.core.splits import (
 from gptfl.designs.draws import together_in
 from gptfl.errors import DataError, PluginError, ResourceError
 from gptfl.estimators.baselines import MeanRun
+from gptfl.evaluation.change_spreads import change_spreads
 from gptfl.evaluation.cost import measure_cost
 from gptfl.evaluation.specs import ComparedEstimator
 from gptfl.evaluation.truth import tested
@@ -31,7 +33,7 @@ from gptfl.recording.recording import OpenedRecording
 from gptfl.scores.comparison import Predictions
 from gptfl.scores.coverage import Intervals
 from gptfl.scores.held_out import HeldOut
-from gptfl.scores.removals import find_removals
+from gptfl.scores.removals import ChangeSpreads, Removals, find_removals
 from gptfl.simulation.fitting import FittedEstimator, fit_data, fit_or_load
 from gptfl.simulation.holdout import left_note, without_held_out
 from gptfl.simulation.requirements import NamedEstimator, refusal
@@ -172,11 +174,16 @@ class HeldOutEvaluation:
             tasks=tasks_of(scored),
             given=given,
             together=np.array([units[run.index] for run in runs], dtype=np.int64),
-            removals=find_removals(
-                [run.curriculum.batches for run in runs],
-                [run.seed for run in runs],
-                np.array([fold for fold, _ in self.tests]),
-            ),
+            removals=self.removals,
+        )
+
+    @cached_property
+    def removals(self) -> Removals | None:
+        """The pairs among the held-out runs that show what leaving a group of examples out changes; None without some."""
+        return find_removals(
+            [run.curriculum.batches for _, run in self.tests],
+            [run.seed for _, run in self.tests],
+            np.array([fold for fold, _ in self.tests]),
         )
 
     def outcome(self, entry: ComparedEstimator, splits: Sequence[Split] | None = None, note: str = "") -> Predictions:
@@ -233,7 +240,15 @@ class HeldOutEvaluation:
             intervals=_intervals(answers),
             conditions=fitted.named.estimator.tags.conditions,
             encoder=entry.feature_choice.encoder,
+            changes=self._changes(fitted.named, splits, scope),
         )
+
+    def _changes(self, named: NamedEstimator, splits: Sequence[Split], scope: Scope) -> ChangeSpreads | None:
+        """How sure a fitted estimator is of what leaving groups out changes; None where several divisions have a fit each."""
+        if self.removals is None or len(splits) > 1:
+            return None
+        runs = [run for _, run in self.tests]
+        return change_spreads(named, runs, self.removals, self.metric, scope)
 
     def _shared(self, features: Features | None) -> Features | None:
         """The features as every division and row gets them: what is read of a large pool in blocks, once for all."""

@@ -9,7 +9,7 @@ from rich.text import Text
 
 from gptfl.report.cells import NOTHING, number
 from gptfl.scores.comparison import Comparison
-from gptfl.scores.removals import RemovalScores
+from gptfl.scores.removals import ChangesInside, RemovalScores
 
 MEANING = (
     "Change: the final {metric} without the group less that with it, in the mean over test examples and orders. slope: of "
@@ -17,6 +17,11 @@ MEANING = (
     "(1: nothing but noise is left); each: of single test examples. signs: predicted with the recorded sign, of changes "
     "beyond two standard errors. LDS: over training sets, final scores averaged over orders."
 )
+INSIDE = (
+    " inside 90 %: of the recorded changes, in the 90 % interval of the predicted one, of the mean and of single test examples; "
+    "the recorded ones' noise counts."
+)
+LEVEL = 0.9
 
 
 def removal_table(comparison: Comparison) -> Table | None:
@@ -27,19 +32,20 @@ def removal_table(comparison: Comparison) -> Table | None:
         return None
     sizes = sorted({len(group) for group in removals.groups})
     size = f"{sizes[0]}" if len(sizes) == 1 else f"{sizes[0]} to {sizes[-1]}"
+    told = any(scores.inside is not None for _, scores in known)
     table = Table(
         title=Text(
             f"Training sets less a group: {len(removals)} groups of {size}, {len(removals.pairs)} pairs of runs"
         ),
-        caption=Text(MEANING.format(metric=comparison.metric.name)),
+        caption=Text(MEANING.format(metric=comparison.metric.name) + (INSIDE if told else "")),
         caption_justify="left",
         title_justify="left",
         box=box.SIMPLE_HEAD,
     )
-    for head in ("estimator", "slope", "error", "each", "signs", "LDS"):
+    for head in ("estimator", "slope", "error", "each", "signs", "LDS", *(["inside 90 %"] if told else [])):
         table.add_column(head, justify="left" if head == "estimator" else "right")
     for row, scores in known:
-        table.add_row(row.estimator, *_cells(scores))
+        table.add_row(row.estimator, *_cells(scores), *([_inside(scores)] if told else []))
     return table
 
 
@@ -52,7 +58,13 @@ def removals_dict(scores: RemovalScores) -> dict[str, Any]:
         "slope_interval": interval,
         "signs": scores.signs,
         "clear": scores.clear,
+        **({} if scores.inside is None else {"inside": _inside_dict(scores.inside)}),
     }
+
+
+def _inside_dict(inside: ChangesInside) -> dict[str, Any]:
+    levels = {str(level): {"mean": share, "each": inside.each[level]} for level, share in inside.mean.items()}
+    return {"levels": levels, "spread": inside.spread if math.isfinite(inside.spread) else None}
 
 
 def _cells(scores: RemovalScores) -> list[Text]:
@@ -65,6 +77,12 @@ def _cells(scores: RemovalScores) -> list[Text]:
         Text(f"{scores.signs} of {scores.clear}"),
         Text(_number(scores.lds)),
     ]
+
+
+def _inside(scores: RemovalScores) -> Text:
+    if scores.inside is None or LEVEL not in scores.inside.mean:
+        return Text(NOTHING)
+    return Text(f"{scores.inside.mean[LEVEL]:.0%}, {scores.inside.each[LEVEL]:.0%}")
 
 
 def _number(value: float) -> str:

@@ -16,7 +16,7 @@ from gptfl.scores.coverage import Coverage, Intervals, coverages
 from gptfl.scores.excess import Excess, excesses
 from gptfl.scores.held_out import HeldOut
 from gptfl.scores.lds import FEWEST_RUNS, RELIABLE_RUNS, comparable, lds, lds_draws
-from gptfl.scores.removals import RemovalScores, removal_scores
+from gptfl.scores.removals import ChangeSpreads, RemovalScores, removal_scores
 from gptfl.scores.sampling import RunDraws, Sampling
 
 FEWEST_CLEAR = 6
@@ -72,6 +72,8 @@ class Predictions:
     intervals: Intervals = field(default_factory=dict)
     conditions: bool = False
     encoder: str | None = None
+    changes: ChangeSpreads | None = None
+    """How sure it is of what leaving groups of examples out changes, where held-out runs show that and it tells."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,7 +222,8 @@ def score_rows(
             )
             row = replace(row, scores=own.values, best=best, by_task=own.by_task, shares=shares, skill_by_step=at)
             if held_out.removals is not None:
-                changes = removal_scores(held_out.removals, predicted[outcome.estimator], held_out.recorded, seed)
+                mine = predicted[outcome.estimator]
+                changes = removal_scores(held_out.removals, mine, held_out.recorded, seed, outcome.changes)
                 row = replace(row, removals=changes)
         rows.append(row)
     return tuple(rows)

@@ -5,8 +5,8 @@ the same seeds. The difference of the two in one order is free of what all runs 
 between orders is its noise.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -63,6 +63,31 @@ class Removals:
 
 
 @dataclass(frozen=True, slots=True)
+class ChangeSpreads:
+    """How sure an estimator is of what leaving each group out changes at the last step.
+
+    ``spreads`` are standard deviations in the metric's units, of each test example and last of their mean; ``reach`` has by
+    level how many of them an interval reaches to each side.
+    """
+
+    spreads: Float[np.ndarray, "group column"]
+    reach: Mapping[float, float]
+
+
+@dataclass(frozen=True, slots=True)
+class ChangesInside:
+    """The shares of recorded changes that lie inside intervals of predicted ones: of the mean over test examples, of each.
+
+    ``spread`` is the root mean square of the predicted standard deviations of the mean, in standard errors of the recorded
+    changes: where it is far below 1, next to nothing but the recorded changes' own noise was tested.
+    """
+
+    mean: Mapping[float, float]
+    each: Mapping[float, float]
+    spread: float
+
+
+@dataclass(frozen=True, slots=True)
 class RemovalScores:
     """How far the predicted changes are right; those of the mean over test examples, unless said otherwise.
 
@@ -71,7 +96,8 @@ class RemovalScores:
     squared error in units of the recorded change's standard error, 1 where nothing but noise is left; ``error_each`` is
     the same of single test examples. Of the ``clear`` changes ``signs`` are predicted with the recorded sign. ``lds``
     is Spearman's rho over the training sets, of each test example's final score averaged over the orders, in the mean
-    over test examples (TRAK's linear datamodelling score: Park et al., 2023). NaN is what can't be told.
+    over test examples (TRAK's linear datamodelling score: Park et al., 2023). NaN is what can't be told. ``inside`` is None
+    where the estimator tells no intervals of changes, or one order no noise.
     """
 
     slope: float
@@ -81,6 +107,7 @@ class RemovalScores:
     signs: int
     clear: int
     lds: float
+    inside: ChangesInside | None = field(default=None)
 
 
 def find_removals(
@@ -121,6 +148,7 @@ def removal_scores(
     predicted: Float[np.ndarray, "run recorded test"],
     recorded: Float[np.ndarray, "run recorded test"],
     seed: int = 42,
+    sure: ChangeSpreads | None = None,
 ) -> RemovalScores:
     """The scores of predicted changes against recorded ones, when small groups of examples are left out.
 
@@ -129,6 +157,7 @@ def removal_scores(
         predicted: trajectories of the runs.
         recorded: the same as recorded; test examples that aren't recorded in all pairs are left out.
         seed: of the draws that intervals come from.
+        sure: how sure the estimator is of these changes, None where it doesn't tell.
     """
     truth, ours = removals.changes(recorded, recorded), removals.changes(predicted, recorded)
     known = np.isfinite(truth).all(axis=0)
@@ -139,6 +168,11 @@ def removal_scores(
     weights = draw_weights(len(removals), seed)
     clear = np.abs(mean) > CLEAR * np.sqrt(noise)
     slope = _slope(mean, mean_ours, np.ones((1, len(mean))))[0]
+    inside = None
+    if sure is not None and sure.reach and np.isfinite(noise).all():
+        errors = np.column_stack([each_ours - each, mean_ours - mean])
+        spreads = sure.spreads[:, np.append(known, True)]
+        inside = changes_inside(errors, spreads, np.column_stack([each_noise, noise]), sure.reach)
     draws = _slope(mean, mean_ours, weights)
     return RemovalScores(
         slope=float(slope),
@@ -148,6 +182,33 @@ def removal_scores(
         signs=int((clear & (np.sign(mean) == np.sign(mean_ours))).sum()),
         clear=int(clear.sum()),
         lds=_averaged_lds(removals, predicted, recorded),
+        inside=inside,
+    )
+
+
+def changes_inside(
+    errors: Float[np.ndarray, "group column"],
+    spreads: Float[np.ndarray, "group column"],
+    noise: Float[np.ndarray, "group column"],
+    reach: Mapping[float, float],
+) -> ChangesInside:
+    """How many recorded changes lie inside the intervals of predicted ones, which the recorded changes' noise widens.
+
+    What is predicted is the change in the mean over all orders, and recorded is one in the mean over a few.
+
+    Args:
+        errors: of predicted changes, of each test example and last of their mean.
+        spreads: standard deviations of the predicted changes.
+        noise: variances that orders make of the recorded ones.
+        reach: by level, how many standard deviations an interval reaches to each side.
+    """
+    wide = np.sqrt(spreads**2 + noise)
+    held = {level: np.abs(errors) <= far * wide for level, far in reach.items()}
+    own = float(np.mean(noise[:, -1]))
+    return ChangesInside(
+        {level: float(one[:, -1].mean()) for level, one in held.items()},
+        {level: float(one[:, :-1].mean()) for level, one in held.items()},
+        float(np.sqrt(np.mean(spreads[:, -1] ** 2) / own)) if own > 0 else float("inf"),
     )
 
 

@@ -67,6 +67,33 @@ def test_variances_are_quadratic_in_the_shares_and_less_by_what_is_known():
         np.testing.assert_allclose(found, expected)
 
 
+@pytest.mark.parametrize("link", [Link("identity"), Link("log")])
+def test_changes_of_each_test_example_and_their_mean_come_with_their_spreads(link):
+    form = made(link=link)
+    changes, spreads = form.differences(MEMBERS, OTHERS)
+    ours, theirs = (form.predict(one).values[-1] for one in (MEMBERS, OTHERS))
+    shares = np.zeros(POOL)
+    for members, sign in ((MEMBERS, 1.0), (OTHERS, -1.0)):
+        for one in members:
+            shares[one] += sign / form.weights[members].sum()
+    left, _ = form.variance.between(shares, shares @ form.factors)
+    away = [form.breadth.apart(RECIPE, len(one))[-1] for one in (MEMBERS, OTHERS)]
+    for column in range(TEST + 1):
+        beside = form.breadth.share * (away[0] - away[1]) * form.breadth.lately[-1, column]
+        even = np.sqrt(left[-1, column] * form.intervals.scale**2 + beside**2)
+        if column == TEST:
+            expected, change = even, np.mean(ours) - np.mean(theirs)
+        else:
+            # What a small step on the even scale is in the metric's units.
+            step = 1e-6
+            base = link.to(ours[column])
+            expected = even * (link.back(base + step) - link.back(base - step)) / (2 * step)
+            change = ours[column] - theirs[column]
+        assert changes[column] == pytest.approx(change)
+        assert spreads[column] == pytest.approx(expected, rel=1e-5)
+    assert form.difference(MEMBERS, OTHERS) == (pytest.approx(changes[-1]), pytest.approx(spreads[-1]))
+
+
 @pytest.mark.parametrize("count", [1, 2, 3, 4, 6, 40])
 def test_a_subset_is_as_broad_as_its_exposures_taken_in_turn(count):
     breadth = made().breadth

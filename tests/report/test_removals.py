@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 
 from gptfl.report.removals import removal_table, removals_dict
-from gptfl.scores.removals import Removals, RemovalScores
+from gptfl.scores.removals import ChangesInside, Removals, RemovalScores
 from tests.report.made import comparison, printed
 
 
@@ -48,3 +48,16 @@ def test_what_is_not_finite_is_null_for_programs() -> None:
     }  # fmt: skip
     open_ = removals_dict(scores(lds=math.nan, slope_interval=(-math.inf, 2.0)))
     assert (open_["lds"], open_["slope_interval"]) == (None, [None, 2.0])
+
+
+def test_how_many_changes_lie_inside_their_intervals_where_that_is_told() -> None:
+    inside = ChangesInside({0.5: 0.25, 0.9: 0.75}, {0.5: 0.4, 0.9: 0.93}, 1.25)
+    text = printed(removal_table(made(3, 3, inside=inside)), 120)
+    (line,) = (line for line in text.splitlines() if "good_one" in line)
+    assert line.split()[-2:] == ["75%,", "93%"]
+    assert "in the 90 % interval" in " ".join(text.split())
+    assert "interval of the predicted" not in " ".join(printed(removal_table(made(3, 3)), 120).split())
+    assert removals_dict(scores(inside=inside))["inside"] == {
+        "levels": {"0.5": {"mean": 0.25, "each": 0.4}, "0.9": {"mean": 0.75, "each": 0.93}}, "spread": 1.25
+    }  # fmt: skip
+    assert removals_dict(scores(inside=replace(inside, spread=math.inf)))["inside"]["spread"] is None

@@ -7,7 +7,7 @@ import pytest
 
 from gptfl.designs.draws import DesignLayout, draw_runs
 from gptfl.scores.pointwise import spearman
-from gptfl.scores.removals import Removals, find_removals, removal_scores
+from gptfl.scores.removals import ChangeSpreads, Removals, find_removals, removal_scores
 
 ORDERS, TESTS, STEPS = 2, 5, 4
 
@@ -113,3 +113,41 @@ def test_nothing_predicted_has_no_slope():
     assert math.isnan(found.slope)
     assert found.signs == 0
     assert found.lds == 0
+
+
+def test_changes_inside_their_intervals_are_counted_with_their_own_noise():
+    runs, _, removals = leave_small()
+    recorded, exact = law(runs, 0.4)
+    random = np.random.default_rng(5)
+    spreads = random.uniform(0.1, 0.6, size=(len(removals), TESTS + 1))
+    predicted = exact + 0.5 * random.normal(size=exact.shape)
+    found = removal_scores(removals, predicted, recorded, sure=ChangeSpreads(spreads, {0.5: 0.7, 0.9: 1.7}))
+    pairs = [[(a, b) for g, a, b in removals.pairs.tolist() if g == group] for group in range(len(removals))]
+    truth = [[np.append(one := recorded[a, -1] - recorded[b, -1], one.mean()) for a, b in own] for own in pairs]
+    ours = [[np.append(one := predicted[a, -1] - predicted[b, -1], one.mean()) for a, b in own] for own in pairs]
+    noise = np.mean([np.var(own, axis=0, ddof=1) for own in truth], axis=0) / ORDERS
+    for level, reach in ((0.5, 0.7), (0.9, 1.7)):
+        held = np.array(
+            [
+                [
+                    abs(np.mean(own, axis=0)[column] - np.mean(mine, axis=0)[column])
+                    <= reach * math.sqrt(spreads[group, column] ** 2 + noise[column])
+                    for column in range(TESTS + 1)
+                ]
+                for group, (own, mine) in enumerate(zip(truth, ours, strict=True))
+            ]
+        )
+        assert found.inside.mean[level] == pytest.approx(held[:, -1].mean())
+        assert found.inside.each[level] == pytest.approx(held[:, :-1].mean())
+        assert 0 < held.mean() < 1
+    assert found.inside.spread == pytest.approx(math.sqrt(np.mean(spreads[:, -1] ** 2) / noise[-1]))
+
+
+def test_of_one_order_no_share_of_changes_inside_is_told():
+    runs, batches, _ = leave_small()
+    one = [place for place in range(len(runs)) if runs[place].index % ORDERS == 0]
+    removals = find_removals([batches[i] for i in one], [runs[i].seed for i in one], np.zeros(len(one), dtype=int))
+    recorded, exact = law([runs[i] for i in one], 0.4)
+    sure = ChangeSpreads(np.ones((len(removals), TESTS + 1)), {0.9: 1.7})
+    assert removal_scores(removals, exact, recorded, sure=sure).inside is None
+    assert removal_scores(removals, exact, recorded).inside is None
