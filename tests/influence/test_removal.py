@@ -58,12 +58,16 @@ def test_the_realised_false_sign_rate_is_about_the_stated_one(tmp_path: Path, se
 
 
 def test_with_many_runs_all_is_known(tmp_path: Path) -> None:
-    ranking, truth = ranked(tmp_path / "many", 1, runs=100)
-    assert np.corrcoef(ranking.influence, truth)[0, 1] > 0.85
-    verdicts = ranking.verdicts
-    assert verdicts.decided.mean() > 0.95
-    assert (verdicts.sign == np.sign(truth))[verdicts.decided].mean() > 0.95
-    assert ((ranking.low <= truth) & (truth <= ranking.high)).mean() > 0.75
+    inside = []
+    for seed in range(3):
+        ranking, truth = ranked(tmp_path / str(seed), seed, runs=100)
+        assert np.corrcoef(ranking.influence, truth)[0, 1] > 0.85
+        verdicts = ranking.verdicts
+        assert verdicts.decided.mean() > 0.95
+        assert (verdicts.sign == np.sign(truth))[verdicts.decided].mean() > 0.95
+        # Errors of one ranking have much in common.
+        inside.append(((ranking.low <= truth) & (truth <= ranking.high)).mean())
+    assert np.mean(inside) > 0.8
 
 
 def test_a_row_that_is_worth_nothing_lies_at_zero_where_the_average_one_helps(tmp_path: Path) -> None:

@@ -98,11 +98,12 @@ def whitening(noise: Float[np.ndarray, "row row"]) -> tuple[Float[np.ndarray, "r
 
 @dataclass(frozen=True, slots=True)
 class Shared:
-    """Noise that asked runs share with fitted ones: its covariances and variances, and ``N V`` of the asked outputs."""
+    """Noise that asked runs share with fitted ones: its covariances and variances, and ``N V`` and variances of the outputs."""
 
     covariance: Float[np.ndarray, "asked run"]
     own: Float[np.ndarray, " asked"]
     outputs: Basis
+    own_outputs: Float[np.ndarray, " output"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,7 +176,11 @@ class Posterior:
         parts = [(cross, outputs)]
         if shared is not None:
             theirs = shared.covariance @ self.rows.vectors
-            left = left + shared.own[:, None] - (theirs**2 @ self.precision) @ (shared.outputs**2).T
+            left = (
+                left
+                + shared.own[:, None] * shared.own_outputs[None]
+                - (theirs**2 @ self.precision) @ (shared.outputs**2).T
+            )
             left = left - 2.0 * ((cross * theirs) @ self.precision) @ (outputs * shared.outputs).T
             parts.append((theirs, shared.outputs))
         if self.gaps is not None:

@@ -202,8 +202,9 @@ def _columns(
     of_mean = turned * signal
     squares = np.concatenate([outputs**2 * step.size[:, None] ** 2, of_mean[None] ** 2])
     known = posterior.variance * (posterior.precision @ squares.T)
-    spread = posterior.variance * posterior.strength * np.append(step.size**2, turned @ of_mean)
-    noise = np.append(step.size**2, turned**2 @ posterior.columns.noise)
+    own, own_noise = (np.asarray(posterior.columns.vectors**2 @ one) for one in (signal, posterior.columns.noise))
+    spread = posterior.variance * posterior.strength * np.append(own * step.size**2, turned @ of_mean)
+    noise = np.append(own_noise * step.size**2, turned**2 @ posterior.columns.noise)
     return known, spread, posterior.variance * noise * (1.0 + 1.0 / len(step.members))
 
 

@@ -10,25 +10,21 @@ from jaxtyping import Float, Int
 from gptfl.core import MetricInfo, groups_of_batches
 from gptfl.core.blocked_rows import BlockedRows
 from gptfl.core.links import Link
+from gptfl.estimators.exposure_gp.asked_outputs import AskedOutputs
 from gptfl.estimators.exposure_gp.between_steps import Between, at_rows
 from gptfl.estimators.exposure_gp.block_basis import Basis
 from gptfl.estimators.exposure_gp.blocked_states import BlockedStates, CameTo, states_of
 from gptfl.estimators.exposure_gp.gradient_prior import PriorProducts
+from gptfl.estimators.exposure_gp.hyperparameters import Hyper, choose
 from gptfl.estimators.exposure_gp.inference import Posterior, Shared
-from gptfl.estimators.exposure_gp.inputs import Sources, beside
-from gptfl.estimators.exposure_gp.process import (
-    Curricula,
-    Hyper,
-    SimilarityKernel,
-    Step,
-    choose,
-    steps_of,
-)
+from gptfl.estimators.exposure_gp.inputs import Sources
+from gptfl.estimators.exposure_gp.process import Curricula, Step, likeliest_size_power, steps_of
 from gptfl.estimators.exposure_gp.read_once import ReadOnce
 from gptfl.estimators.exposure_gp.recipe_departure import RecordedRecipe
 from gptfl.estimators.exposure_gp.repeats import Effect, first_of, near_runs, repeats_of, saw_the_same
 from gptfl.estimators.exposure_gp.requests import PosteriorPrediction, RecordedRuns, RequestedRuns
 from gptfl.estimators.exposure_gp.scale_factors import factors_of
+from gptfl.estimators.exposure_gp.similarity import SimilarityKernel
 from gptfl.estimators.exposure_gp.spread import means, rows_that_move
 from gptfl.estimators.exposure_gp.step_posterior import covariances, floored, shared_noise, solve, whole
 from gptfl.estimators.threads import one_blas_thread
@@ -78,15 +74,21 @@ class ExposureModel:
         repeated = len(np.unique(self.groups)) < len(self.groups)
         self.lack = repeated if hyper is None else hyper.lack > 0.0
         self.evidence = float("nan")
+        self.size_power = 1.0 if hyper is None else hyper.size_power
         if hyper is None:
             rows = rows_that_move(len(recorded.steps), recorded.values)
+            self.size_power = likeliest_size_power(self.even[:, rows], self.slopes[rows], self.kernel)
             steps = list(self._complete(rows))
             distinct = [self._once(step) for step in steps]
             hyper, cost = choose(distinct, self.kernel, fitted is not None)
+            hyper = replace(hyper, size_power=self.size_power)
             self.evidence = cost + self._units(rows, distinct)
+            self.kernel = self.kernel.raised(hyper.power)
             if self.lack:
                 alone = [solve(step, hyper, self.kernel).strength for step in distinct]
                 hyper = replace(hyper, lack=shared_noise(steps, alone, hyper, self.kernel))
+        else:
+            self.kernel = self.kernel.raised(hyper.power)
         self.hyper = hyper
 
     def use_vectors(self, train: Mapping[str, BlockedRows | Float[np.ndarray, "example d"]]) -> None:
@@ -131,6 +133,7 @@ class ExposureModel:
             self.states.fitted(self.recorded.steps[kept]),
             self.kernel,
             groups=self.repeats if self.lack else None,
+            power=self.size_power,
         )
 
     @cached_property
@@ -228,7 +231,8 @@ class ExposureModel:
         visits = at_rows(theirs, ours) if between is None else between.visits(theirs, ours, members, common_of)
         shape = (len(runs.batches), rows if between is None else 2 * len(between.steps), len(seen))
         mean, signal, prior, noise, left = (np.empty(shape) for _ in range(5))
-        outputs, sizes = self._outputs(requested)
+        outputs = AskedOutputs.of(self.kernel, self.hyper, requested, self.test_vectors)
+        along, own = outputs.along, outputs.signal
         for visit in visits:
             row, place, (their, expected), (our, base) = visit.row, visit.place, visit.requested, visit.fitted
             step, posterior = visited[row]
@@ -237,19 +241,16 @@ class ExposureModel:
             slopes = self.slopes[row][seen]
             if not fitted.all():
                 slopes = np.where(fitted, slopes, self.link.slope(self.link.back(requested.centre[:, row])))
-            unit = np.where(fitted, step.size[seen], step.reference * sizes * slopes)
-            moved = (posterior.mean(cross, outputs, shared) + np.where(fitted, posterior.shift[seen], 0.0)) * unit
+            unit = np.where(fitted, step.size[seen], step.reference * (outputs.sizes * slopes) ** self.size_power)
+            moved = (posterior.mean(cross, along, shared) + np.where(fitted, posterior.shift[seen], 0.0)) * unit
             for scale, one, average in zip(self.hyper.scales, expected, common_of(row, base), strict=True):
                 moved += scale * (one - average) * slopes
             mean[:, place] = requested.centre[:, row] + moved
-            ones = np.ones(len(sizes))
-            signal[:, place] = posterior.spread(cross, distance, outputs, ones, seen, shared) * unit**2
-            left[:, place] = (
-                posterior.spread(cross, distance, outputs, ones) * unit**2 if self.lack else signal[:, place]
-            )
-            prior[:, place] = posterior.variance * posterior.strength * distance[:, None] * unit**2
+            signal[:, place] = posterior.spread(cross, distance, along, own, seen, shared) * unit**2
+            left[:, place] = posterior.spread(cross, distance, along, own) * unit**2 if self.lack else signal[:, place]
+            prior[:, place] = posterior.variance * posterior.strength * distance[:, None] * own * unit**2
             alone = 1.0 - self.hyper.lack if self.lack else 1.0
-            noise[:, place] = posterior.variance * unit**2 * alone * (1.0 + 1.0 / len(step.members))
+            noise[:, place] = posterior.variance * outputs.noise * unit**2 * alone * (1.0 + 1.0 / len(step.members))
             if requested.doubt is not None:
                 noise[:, place] += requested.doubt[:, row]
         found = (mean, signal, noise, prior, left)
@@ -261,7 +262,7 @@ class ExposureModel:
         theirs: Effect,
         fitted: Effect,
         requested: RequestedRuns,
-        outputs: Basis,
+        outputs: AskedOutputs,
     ) -> Shared | None:
         """The noise that asked runs of these exposures share with fitted ones, less the mean of these; None of none."""
         if not self.lack:
@@ -271,21 +272,8 @@ class ExposureModel:
         apart = 1.0 - 2.0 * between.mean(axis=1) + within.mean()
         known = requested.seen >= 0
         if known.all():
-            columns: Basis = shared_noise * outputs + (1.0 - shared_noise) * self.kernel.vectors[requested.seen]
+            columns: Basis = shared_noise * outputs.along + (1.0 - shared_noise) * self.kernel.vectors[requested.seen]
         else:
-            columns = shared_noise * np.asarray(outputs)
+            columns = shared_noise * np.asarray(outputs.along)
             columns[known] += (1.0 - shared_noise) * np.asarray(self.kernel.vectors[requested.seen[known]])
-        return Shared(weight * (between - within.mean(axis=0)), weight * apart, columns)
-
-    def _outputs(self, requested: RequestedRuns) -> tuple[Basis, Float[np.ndarray, " asked"]]:
-        """Covariances of the asked test examples with the columns fitted, and relative sizes of deviations."""
-        kernel, fitted = self.kernel, requested.seen >= 0
-        signal = self.hyper.similarity_share * np.maximum(kernel.values, 0.0) + (1.0 - self.hyper.similarity_share)
-        if fitted.all():
-            return self.kernel.vectors[requested.seen] * signal, kernel.sizes[requested.seen]
-        outputs, sizes = np.empty((len(requested.seen), len(signal))), np.ones(len(requested.seen))
-        outputs[fitted] = np.asarray(kernel.vectors[requested.seen[fitted]]) * signal
-        sizes[fitted] = kernel.sizes[requested.seen[fitted]]
-        cosines, sizes[~fitted] = beside(self.test_vectors, requested.vectors[~fitted])  # type: ignore[index]
-        outputs[~fitted] = self.hyper.similarity_share * cosines @ kernel.vectors
-        return outputs, sizes
+        return Shared(weight * (between - within.mean(axis=0)), weight * apart, columns, outputs.noise)

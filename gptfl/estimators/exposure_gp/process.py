@@ -11,63 +11,25 @@ repeat others, a part of the noise is shared by runs of nearly the same exposure
 chance (a lack of fit).
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from gptfl.estimators.exposure_gp import block_basis
 from gptfl.estimators.exposure_gp.accumulation import accumulated, accumulated_counts
-from gptfl.estimators.exposure_gp.block_basis import Basis, alone, eigenbasis
 from gptfl.estimators.exposure_gp.curricula import RECENT as RECENT
 from gptfl.estimators.exposure_gp.curricula import Curricula as Curricula
 from gptfl.estimators.exposure_gp.curricula import Examples as Examples
-from gptfl.estimators.exposure_gp.inference import columns, contrasts
-from gptfl.estimators.exposure_gp.likelihood import Evidence, Weighed, weigh
+from gptfl.estimators.exposure_gp.deviation_sizes import size_power, sizes_of
 from gptfl.estimators.exposure_gp.own_products import OwnProducts
 from gptfl.estimators.exposure_gp.repeats import Effect, first_of, near_runs, squares_of
+from gptfl.estimators.exposure_gp.similarity import SimilarityKernel
 
 States = tuple[list[Effect], list[Float[np.ndarray, "run test"]]]
 """Where runs have come to: in each source of effects, and as expected in each way."""
 STEPS = 8
 """Hyperparameters are chosen on this many steps, spread over the run: neighbours tell the same."""
-SPREAD = 1.5
-"""Standard deviation of the normal prior on each hyperparameter, which are logarithms and log-odds."""
-CENTRE_OWN, CENTRE_SHARED, CENTRE_NOISE, CENTRE_SIMILARITY, CENTRE_LACK = -1.0, 1.5, 1.5, 1.0, 0.0
-"""Its means: the weight of each example's own effect, of each shared one, of noise that is alike, of likeness, and of the
-noise that runs of nearly the same exposures share."""
-REACH = 9.0
-"""How far from its mean a hyperparameter is looked for."""
-PRIOR_RUNS = 4.0
-"""The relative sizes of the test examples' deviations count as if seen in this many runs beforehand."""
-
-
-@dataclass(frozen=True, slots=True)
-class SimilarityKernel:
-    """How alike the test examples are: eigenvalues and eigenvectors of a correlation matrix, and relative sizes."""
-
-    values: Float[np.ndarray, " column"]
-    vectors: Basis
-    sizes: Float[np.ndarray, " test"]
-
-    @classmethod
-    def of(cls, vectors: Float[np.ndarray, "test d"] | None, count: int) -> "SimilarityKernel":
-        """Cosines of these vectors, and their lengths; unalike and of one size where there are none.
-
-        More than ``block_basis.MOST`` test examples are alike within blocks only.
-        """
-        if vectors is None:
-            return cls(np.zeros(count), alone(count), np.ones(count))
-        lengths = np.linalg.norm(vectors, axis=1)
-        unit = vectors / np.maximum(lengths, 1e-300)[:, None]
-        values, turn = eigenbasis(unit) if count > block_basis.MOST else np.linalg.eigh(unit @ unit.T)
-        return cls(values, turn, lengths / np.sqrt(np.mean(lengths**2)))
-
-    @property
-    def cosines(self) -> Float[np.ndarray, "test test"]:
-        """The correlation matrix."""
-        return np.asarray((self.vectors * self.values) @ np.asarray(self.vectors).T)
 
 
 def states(
@@ -104,22 +66,6 @@ def _counted(
     factors = np.ones(own)
     factors[examples.own] = examples.relative
     return (one * factors for one in exposures)
-
-
-@dataclass(frozen=True, slots=True)
-class Hyper:
-    """Weights of the covariances between runs (own effects first), likeness of signals and noise, prior's scales.
-
-    ``scale_factors`` are by how much more or less than that each test example answers to what is expected of it. ``lack`` is
-    the share of the noise that runs of the same exposures have in common.
-    """
-
-    weights: Float[np.ndarray, " source"]
-    similarity_share: float
-    shared: float
-    scales: Float[np.ndarray, " expected"]
-    factors: Float[np.ndarray, " test"]
-    lack: float = 0.0
 
 
 @dataclass
@@ -176,6 +122,7 @@ def steps_of(
     kernel: SimilarityKernel,
     *,
     groups: Int[np.ndarray, " run"] | None = None,
+    power: float = 1.0,
 ) -> Iterator[Step]:
     """The steps of the runs fitted, one after the other; runs that are all NaN at a step aren't in it.
 
@@ -185,6 +132,7 @@ def steps_of(
         fitted: where the runs have come to at each of these steps.
         kernel: the similarity of test examples, and their relative sizes.
         groups: which runs repeat one another; where it is given, runs of nearly the same exposures share noise.
+        power: of the sizes that are expected of deviations (``deviation_sizes.size_power``).
     """
     for row, (effects, expected) in enumerate(fitted):
         members = np.flatnonzero(np.isfinite(values[:, row]).any(axis=1))
@@ -202,7 +150,7 @@ def steps_of(
             units.append(unit)
         deviations, known = _deviations(values[members, row])
         # All runs tell sizes: those that end as repeats have often seen something else at first, and the others the same.
-        size, reference = sizes_of(deviations, known, kernel.sizes * slopes[row])
+        size, reference = sizes_of(deviations, known, (kernel.sizes * slopes[row]) ** power)
         prior, common = np.zeros((len(expected), *deviations.shape)), np.zeros((len(expected), len(size)))
         for number, one in enumerate(expected):
             common[number] = one[members].mean(axis=0)
@@ -222,6 +170,23 @@ def steps_of(
             near=shared,
             groups=repeats,
         )
+
+
+def likeliest_size_power(
+    values: Float[np.ndarray, "run recorded test"], slopes: Float[np.ndarray, "recorded test"], kernel: SimilarityKernel
+) -> float:
+    """How far gradient lengths and the slope of the even scale tell how far test examples deviate (``size_power``).
+
+    Args:
+        values: of the runs fitted, on the even scale (NaN: unknown), at the steps to tell it by.
+        slopes: of the even scale at the mean.
+        kernel: has the relative lengths.
+    """
+    rows = range(values.shape[1])
+    members = [np.isfinite(values[:, row]).any(axis=1) for row in rows]
+    return size_power(
+        [_deviations(values[members[row], row]) for row in rows], [kernel.sizes * slopes[row] for row in rows]
+    )
 
 
 def _deviations(
@@ -250,90 +215,3 @@ def _differences(states: Float[np.ndarray, "run d"]) -> Float[np.ndarray, "run d
     centred = states - states.mean(axis=0)
     rounded = np.abs(centred).max(initial=0.0) <= 1e-6 * np.abs(states).max(initial=0.0)
     return np.zeros_like(centred) if rounded else centred
-
-
-def sizes_of(
-    deviations: Float[np.ndarray, "run test"],
-    known: Bool[np.ndarray, "run test"] | None,
-    beforehand: Float[np.ndarray, " test"],
-) -> tuple[Float[np.ndarray, " test"], float]:
-    """The standard deviation of each test example across runs, drawn towards ``beforehand`` where runs are few.
-
-    Beside it, how large it is for ``beforehand`` 1. Deviations that aren't ``known`` (None: all are) are 0.
-    """
-    counts = np.full(deviations.shape[1], len(deviations)) if known is None else known.sum(axis=0)
-    freedom = np.maximum(counts - 1, 0)
-    squares = (deviations**2).sum(axis=0)
-    level = float(squares.sum() / max(int(freedom.sum()), 1))
-    if level == 0.0:
-        return np.ones(len(squares)), 0.0
-    unit = level / max(float(np.mean(beforehand**2)), 1e-300)
-    sizes = np.sqrt((PRIOR_RUNS * unit * beforehand**2 + squares) / (PRIOR_RUNS + freedom))
-    return np.asarray(np.maximum(sizes, 1e-6 * np.sqrt(level))), float(np.sqrt(unit))
-
-
-def middle(sources: int) -> Float[np.ndarray, " source"]:
-    """The priors' means of the logarithms of the weights."""
-    centre = np.full(sources, CENTRE_SHARED)
-    centre[0] = CENTRE_OWN
-    return centre
-
-
-def choose(steps: Sequence[Step], kernel: SimilarityKernel, has_vectors: bool) -> tuple[Hyper, float]:
-    """The hyperparameters of the greatest posterior density, and minus its logarithm.
-
-    The restricted marginal likelihood of the runs fitted, averaged over the steps, times normal priors; the scales
-    of the expectations are fitted along with each candidate (non-negative generalised least squares). No value
-    may be missing (see ``step_posterior.whole``).
-    """
-    from scipy.optimize import minimize  # takes as long to load as a simulation
-
-    sources = len(steps[0].covariances)
-    lack = steps[0].near is not None
-    shares = [CENTRE_NOISE, CENTRE_SIMILARITY] if has_vectors else []
-    centre = np.append(middle(sources), shares + [CENTRE_LACK] * lack)
-    evidence = [evidence_of(step, kernel) for step in steps]
-    others = np.maximum(kernel.values, 0.0) - 1.0
-
-    def hyper(place: Float[np.ndarray, " parameter"], scales: Float[np.ndarray, " expected"]) -> Hyper:
-        noise, like = (share_of(place[sources]), share_of(place[sources + 1])) if has_vectors else (0.0, 0.0)
-        near = share_of(place[-1]) if lack else 0.0
-        return Hyper(np.exp(place[:sources]), like, noise, scales, np.ones(len(kernel.sizes)), near)
-
-    def weighed(place: Float[np.ndarray, " parameter"]) -> Weighed:
-        given = hyper(place, np.zeros(0))
-        cols = columns(kernel.values, kernel.vectors, given.similarity_share, given.shared)
-        return weigh(evidence, given.weights, cols.signal, cols.noise, given.lack)
-
-    def slopes(place: Float[np.ndarray, " parameter"]) -> tuple[float, Float[np.ndarray, " parameter"]]:
-        found, given = weighed(place), hyper(place, np.zeros(0))
-        slope = found.weights * given.weights
-        if has_vectors:
-            noise = given.similarity_share * others @ found.noise * given.shared * (1.0 - given.shared)
-            like = (
-                others
-                @ (found.signal + given.shared * found.noise)
-                * given.similarity_share
-                * (1.0 - given.similarity_share)
-            )
-            slope = np.append(slope, [noise, like])
-        if lack:
-            slope = np.append(slope, found.lack * given.lack * (1.0 - given.lack))
-        away = (place - centre) / SPREAD
-        return float(found.cost + 0.5 * (away**2).sum()), slope + away / SPREAD
-
-    best = minimize(slopes, centre, jac=True, method="L-BFGS-B", bounds=[(one - REACH, one + REACH) for one in centre])
-    return hyper(best.x, weighed(best.x).scales), float(best.fun)
-
-
-def evidence_of(step: Step, kernel: SimilarityKernel) -> Evidence:
-    """A step without the mean of its runs."""
-    basis = contrasts(len(step.members))
-    parts = np.concatenate([step.deviations[None], step.expected])
-    close = None if step.near is None else basis.T @ step.near @ basis
-    return Evidence(basis.T @ step.covariances @ basis, basis.T @ parts @ kernel.vectors, close)
-
-
-def share_of(odds: float) -> float:
-    """The share of which these are the log-odds."""
-    return float(1.0 / (1.0 + np.exp(-odds)))

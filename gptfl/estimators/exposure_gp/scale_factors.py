@@ -5,8 +5,9 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Float
 
+from gptfl.estimators.exposure_gp.hyperparameters import Hyper
 from gptfl.estimators.exposure_gp.inference import rows_of
-from gptfl.estimators.exposure_gp.process import Hyper, Step
+from gptfl.estimators.exposure_gp.process import Step
 
 TYPICAL, DOUBT = 0.5, 1.0
 """The factors' standard deviation, and that of the normal prior on its logarithm."""

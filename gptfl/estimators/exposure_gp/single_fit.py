@@ -13,11 +13,13 @@ from gptfl.estimators.baselines import places_of
 from gptfl.estimators.clock import Clock, Span
 from gptfl.estimators.exposure_gp.accumulation import Vectors
 from gptfl.estimators.exposure_gp.gradient_prior import PriorProducts
+from gptfl.estimators.exposure_gp.hyperparameters import CENTRE_SIMILARITY, share_of
 from gptfl.estimators.exposure_gp.inference import columns
 from gptfl.estimators.exposure_gp.inputs import Sources
 from gptfl.estimators.exposure_gp.intervals import LEVELS
 from gptfl.estimators.exposure_gp.predictions import at_steps
-from gptfl.estimators.exposure_gp.process import CENTRE_SIMILARITY, Curricula, SimilarityKernel, share_of
+from gptfl.estimators.exposure_gp.process import Curricula
+from gptfl.estimators.exposure_gp.similarity import SimilarityKernel
 from gptfl.estimators.exposure_gp.single_run import FREEDOM, OneRun, ScaleFit, SingleRun, UnitEffects
 
 WHO = "exposure-gp"

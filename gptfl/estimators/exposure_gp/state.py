@@ -13,10 +13,11 @@ from gptfl.core.links import Link
 from gptfl.estimators.exposure_gp.accumulation import Vectors
 from gptfl.estimators.exposure_gp.blocked_states import BlockedStates
 from gptfl.estimators.exposure_gp.gradient_prior import KINDS, PriorProducts
+from gptfl.estimators.exposure_gp.hyperparameters import MOST_POWER, Hyper
 from gptfl.estimators.exposure_gp.inputs import Sides, Sources
 from gptfl.estimators.exposure_gp.model import ExposureModel
 from gptfl.estimators.exposure_gp.prior_rows import UnreadProducts
-from gptfl.estimators.exposure_gp.process import Curricula, Hyper
+from gptfl.estimators.exposure_gp.process import Curricula
 from gptfl.estimators.exposure_gp.read_once import ReadOnce
 from gptfl.estimators.exposure_gp.requests import RecordedRuns
 
@@ -55,6 +56,7 @@ def state_of(model: ExposureModel) -> Mapping[str, np.ndarray]:
         "scales": hyper.scales,
         "factors": hyper.factors,
         "shares": np.array([hyper.similarity_share, hyper.shared]),
+        "powers": np.array([hyper.power, hyper.size_power]),
         "widening": np.array(model.interval_scale),
         **({"lack": np.array(hyper.lack)} if model.lack else {}),
         **({"rules": np.array(RULES)} if model.floor else {}),
@@ -162,13 +164,17 @@ def _hyper_of(state: Mapping[str, np.ndarray], scales: Float[np.ndarray, " expec
     """The hyperparameters in a state. Raises ``ValueError`` for those that no fit can come to."""
     similarity_share, shared = (float(one) for one in state["shares"])
     lack = float(state.get("lack", np.array(0.0)))
-    hyper = Hyper(state["weights"], similarity_share, shared, scales, state["factors"], lack)
+    # Simulators from before these were told have sizes in proportion and the likeness as it is.
+    power, size_power = (float(one) for one in state.get("powers", np.ones(2)))
+    hyper = Hyper(state["weights"], similarity_share, shared, scales, state["factors"], lack, power, size_power)
     if not all(np.isfinite(part).all() for part in (hyper.weights, hyper.scales, hyper.factors, state["shares"])):
         raise ValueError("hyperparameters are not finite")
     if hyper.factors.shape != (test,):
         raise ValueError("factors are not of the test examples")
     if not all(0.0 <= one <= 1.0 for one in (similarity_share, shared, lack)) or not (hyper.weights > 0).all():
         raise ValueError("hyperparameters are out of range")
+    if not (1.0 / MOST_POWER - 1e-9 <= power <= MOST_POWER + 1e-9 and 0.0 <= size_power <= 1.0):
+        raise ValueError("the powers of likeness and sizes are out of range")
     return hyper
 
 

@@ -6,6 +6,18 @@ from dataclasses import replace
 import numpy as np
 from jaxtyping import Float, Int
 
+from gptfl.estimators.exposure_gp.deviation_sizes import PRIOR_RUNS
+from gptfl.estimators.exposure_gp.hyperparameters import (
+    CENTRE_LACK,
+    CENTRE_NOISE,
+    CENTRE_SIMILARITY,
+    REACH,
+    SPREAD,
+    Hyper,
+    evidence_of,
+    middle,
+    share_of,
+)
 from gptfl.estimators.exposure_gp.inference import (
     Columns,
     Posterior,
@@ -18,21 +30,9 @@ from gptfl.estimators.exposure_gp.inference import (
 )
 from gptfl.estimators.exposure_gp.likelihood import weigh
 from gptfl.estimators.exposure_gp.own_products import OwnProducts
-from gptfl.estimators.exposure_gp.process import (
-    CENTRE_LACK,
-    CENTRE_NOISE,
-    CENTRE_SIMILARITY,
-    PRIOR_RUNS,
-    REACH,
-    SPREAD,
-    Hyper,
-    SimilarityKernel,
-    Step,
-    evidence_of,
-    middle,
-    share_of,
-)
+from gptfl.estimators.exposure_gp.process import Step
 from gptfl.estimators.exposure_gp.repeats import Effect, averaging, squares_of
+from gptfl.estimators.exposure_gp.similarity import SimilarityKernel
 
 STRENGTH = 1.0
 """Standard deviation of the normal prior on the logarithm of a step's own ratio of signal to noise."""

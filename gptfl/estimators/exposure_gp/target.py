@@ -16,9 +16,9 @@ from itertools import groupby, product
 import numpy as np
 from jaxtyping import Float
 
+from gptfl.estimators.exposure_gp.hyperparameters import SPREAD
 from gptfl.estimators.exposure_gp.inference import Rows, rows_of
 from gptfl.estimators.exposure_gp.model import ExposureModel
-from gptfl.estimators.exposure_gp.process import SPREAD
 from gptfl.estimators.exposure_gp.step_posterior import STRENGTH
 
 SIGNALS = np.linspace(-3.0, 3.0, 25)

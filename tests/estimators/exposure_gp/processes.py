@@ -3,13 +3,8 @@
 import numpy as np
 
 from gptfl.estimators.exposure_gp.accumulation import Vectors
-from gptfl.estimators.exposure_gp.process import (
-    Curricula,
-    Examples,
-    SimilarityKernel,
-    states,
-    steps_of,
-)
+from gptfl.estimators.exposure_gp.process import Curricula, Examples, states, steps_of
+from gptfl.estimators.exposure_gp.similarity import SimilarityKernel
 from gptfl.estimators.exposures import exposures
 
 RUNS, POOL, TEST, STEPS = 12, 20, 10, 12

@@ -8,7 +8,7 @@ import pytest
 from gptfl.estimators.exposure_gp import block_basis
 from gptfl.estimators.exposure_gp.block_basis import BlockBasis, alone, eigenbasis
 from gptfl.estimators.exposure_gp.estimator import ExposureGp
-from gptfl.estimators.exposure_gp.process import SimilarityKernel
+from gptfl.estimators.exposure_gp.similarity import SimilarityKernel
 from tests.estimators.exposure_gp.worlds import about, question, world
 
 TESTS, WIDTH = 11, 3

@@ -1,5 +1,6 @@
 """Predictions and influences against the dense Gaussian process over the states of runs."""
 
+from dataclasses import replace
 from itertools import combinations
 
 import numpy as np
@@ -7,10 +8,11 @@ import pytest
 
 from gptfl.core.links import Link
 from gptfl.estimators.exposure_gp.accumulation import Vectors
+from gptfl.estimators.exposure_gp.hyperparameters import Hyper
 from gptfl.estimators.exposure_gp.inference import contrasts
 from gptfl.estimators.exposure_gp.inputs import Sides, Sources
 from gptfl.estimators.exposure_gp.model import ExposureModel
-from gptfl.estimators.exposure_gp.process import RECENT, Curricula, Hyper
+from gptfl.estimators.exposure_gp.process import RECENT, Curricula
 from gptfl.estimators.exposure_gp.repeats import NEAR
 from gptfl.estimators.exposure_gp.requests import RecordedRuns, RequestedRuns
 from gptfl.estimators.exposures import exposures
@@ -21,7 +23,7 @@ POINTS = (0, 5)
 WEIGHTS = np.array([0.4, 1.5, 0.7, 0.3, 0.9])
 
 
-def model(hyper=True, link=None, seed=0, ended=False, runs=RUNS, lack=None):
+def model(hyper=True, link=None, seed=0, ended=False, runs=RUNS, lack=None, powers=(1.0, 1.0)):
     random = np.random.default_rng(seed)
     curricula = Curricula(
         random.integers(-1, POOL - 1, size=(runs, STEPS, 2)), random.uniform(0.5, 1, size=(runs, STEPS))
@@ -37,7 +39,7 @@ def model(hyper=True, link=None, seed=0, ended=False, runs=RUNS, lack=None):
     }
     sources = Sources.of(sets)
     scales = np.linspace(0.02, 0.05, len(expectations(sources)))
-    given = Hyper(WEIGHTS, 0.6, 0.8, scales, np.linspace(0.5, 1.5, TEST), lack or 0.0) if hyper else None
+    given = Hyper(WEIGHTS, 0.6, 0.8, scales, np.linspace(0.5, 1.5, TEST), lack or 0.0, *powers) if hyper else None
     return ExposureModel(RecordedRuns(curricula, RECORDED, values, POOL), sources, link or Link("identity"), given)
 
 
@@ -80,7 +82,10 @@ def dense(made, queried, row):
     squares = ((together[0][:, None] - together[0][None]) ** 2).sum(axis=2)
     common = ((ours[0] - ours[0].mean(axis=0)) ** 2).sum() / (count - 1)
     shared = hyper.lack * np.exp(-squares / (4 * NEAR * common))
-    between = hyper.similarity_share * made.kernel.cosines + (1 - hyper.similarity_share) * np.eye(TEST)
+    values, vectors = np.linalg.eigh(made.kernel.cosines)
+    raised = np.maximum(values, 0) ** hyper.power
+    alike = vectors @ np.diag(raised * TEST / raised.sum()) @ vectors.T
+    between = hyper.similarity_share * alike + (1 - hyper.similarity_share) * np.eye(TEST)
     noise = (1 - hyper.shared) * np.eye(TEST) + hyper.shared * between
     basis = np.kron(contrasts(count), np.eye(TEST))
     full = np.kron(kernel[:count, :count], between)
@@ -104,14 +109,16 @@ def dense(made, queried, row):
     )
     units = np.tile(step.size, len(theirs[0]))
     covariance = posterior.variance * covariance * units[:, None] * units
-    return even.mean(axis=0) + mean, covariance, posterior.variance * step.size**2 * (1 - hyper.lack) * (1 + 1 / count)
+    alone = posterior.variance * step.size**2 * noise.diagonal() * (1 - hyper.lack) * (1 + 1 / count)
+    return even.mean(axis=0) + mean, covariance, alone
 
 
 @pytest.mark.parametrize("name", ["identity", "log"])
 @pytest.mark.parametrize("ended", [False, True])
 @pytest.mark.parametrize("lack", [None, 0.8])
-def test_predictions_are_those_of_the_dense_process(name, ended, lack):
-    made = model(link=Link(name, 0.0), ended=ended, lack=lack)
+@pytest.mark.parametrize("power", [1.0, 1.6])
+def test_predictions_are_those_of_the_dense_process(name, ended, lack, power):
+    made = model(link=Link(name, 0.0), ended=ended, lack=lack, powers=(power, 0.5))
     random = np.random.default_rng(9)
     queried = Curricula(random.integers(-1, POOL, size=(3, STEPS, 2)), random.uniform(size=(3, STEPS)))
     # One of them is a run that was fitted: what near runs share is known of it.
@@ -128,6 +135,30 @@ def test_predictions_are_those_of_the_dense_process(name, ended, lack):
         np.testing.assert_allclose(look.noise[:, row], np.repeat(noise[None], 3, axis=0))
         assert (look.open[:, row] <= look.prior[:, row] * (1 + 1e-9)).all()
         assert (look.open[1:, row] < look.signal[1:, row]).all() == (lack is not None)
+
+
+def test_a_test_example_that_was_not_fitted_is_as_sure_as_its_twin_but_for_what_is_its_own():
+    """Its vector is one of those fitted; without effects that single test examples have, the two are one."""
+    made = model(powers=(1.6, 0.5))
+    made.hyper = replace(made.hyper, similarity_share=1 - 1e-8, shared=1 - 1e-8)
+    made.__dict__.pop("solved", None)
+    random = np.random.default_rng(4)
+    queried = Curricula(random.integers(-1, POOL, size=(3, STEPS, 2)), random.uniform(size=(3, STEPS)))
+    centre = np.broadcast_to(made.centre[:, :1], (3, 3, 1))
+    everyone = np.broadcast_to(made.centre, (3, 3, TEST))
+    fitted = made.look(queried, 3, RequestedRuns(np.arange(TEST), everyone))
+    alike = {
+        "vectors": made.test_vectors[:1], "gradients": {name: one.test[:1] for name, one in made.sources.sets.items()}
+    }  # fmt: skip
+    other = made.look(queried, 3, RequestedRuns(np.array([-1]), centre, **alike))
+    for row in (1, 2):
+        step = made.solved[row][0]
+        # A size that is only expected is another than that found.
+        expected = step.reference * (made.kernel.sizes[0] * made.slopes[row, 0]) ** 0.5
+        times = (expected / step.size[0]) ** 2
+        np.testing.assert_allclose(other.signal[:, row, 0], fitted.signal[:, row, 0] * times, rtol=1e-6)
+        np.testing.assert_allclose(other.prior[:, row, 0], fitted.prior[:, row, 0] * times, rtol=1e-6)
+        np.testing.assert_allclose(other.noise[:, row, 0], fitted.noise[:, row, 0] * times, rtol=1e-6)
 
 
 def test_runs_that_repeat_others_share_what_is_linear_in_nothing():

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from scipy.optimize import minimize_scalar
 
-from gptfl.estimators.exposure_gp.process import Hyper, Step
+from gptfl.estimators.exposure_gp.hyperparameters import Hyper
+from gptfl.estimators.exposure_gp.process import Step
 from gptfl.estimators.exposure_gp.scale_factors import DOUBT, TYPICAL, factors_of
 
 RUNS, TEST = 12, 30

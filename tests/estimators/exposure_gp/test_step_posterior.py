@@ -5,8 +5,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from gptfl.estimators.exposure_gp.deviation_sizes import PRIOR_RUNS
+from gptfl.estimators.exposure_gp.hyperparameters import Hyper
 from gptfl.estimators.exposure_gp.inference import columns, rows_of
-from gptfl.estimators.exposure_gp.process import PRIOR_RUNS, Hyper
 from gptfl.estimators.exposure_gp.step_posterior import covariances, floored, solve, strength_of, whole
 from tests.estimators.exposure_gp.processes import steps, world
 
