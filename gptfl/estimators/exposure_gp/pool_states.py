@@ -144,7 +144,15 @@ class PoolStates:
         seen: Int[np.ndarray, " test"] | None,
         products: PriorProducts | None,
     ) -> tuple[Vectors, ...]:
-        """The ways of ``known_products``, which takes the same."""
+        """The ways in which ``known_products`` are told, none without any.
+
+        Args:
+            own: as there, and so are all others.
+            train: vectors of the training examples.
+            ends: vectors of the test examples.
+            seen: places of the test examples.
+            products: what is known beside those fitted.
+        """
         known = self.known_products(own, train, ends, seen, products)
         return () if known is None else known.ways()
 
