@@ -160,7 +160,7 @@ def test_a_change_that_fails_leaves_what_was_there(tmp_path):
     with pytest.raises(ResourceError, match="No space left on device"), amend_large(path, FEATURES) as large:
         large.put_rows(large.file, "three", ARRAY.shape, ARRAY.dtype, full())
     with (
-        pytest.raises(DataError, match="holds more than .* GiB unpacked"),
+        pytest.raises(DataError, match="GiB unpacked"),
         amend_large(path, FEATURES, 100_000) as large,
     ):
         large.put_rows(large.file, "three", ARRAY.shape, ARRAY.dtype, blocks())
