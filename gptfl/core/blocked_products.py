@@ -73,6 +73,38 @@ class ChosenColumns(BlockedRows):
         return self.rows.take(places)[:, self.columns]
 
 
+class JoinedColumns(BlockedRows):
+    """Rows of which several arrays have some columns each."""
+
+    def __init__(self, parts: Sequence[tuple[BlockedRows, Int[np.ndarray, " column"]]]) -> None:
+        """Arrays of equally many rows, each with the places that its columns take; all together they take every one."""
+        self.parts = tuple(parts)
+        rows, _ = self.parts[0]
+        self.shape, self.dtype = (len(rows), sum(len(columns) for _, columns in self.parts)), rows.dtype
+
+    def read(self, start: int, stop: int) -> Float[np.ndarray, "row column"]:
+        """Rows ``start`` to ``stop``."""
+        return self.take(np.arange(start, stop))
+
+    def take(self, places: Int[np.ndarray, " row"]) -> Float[np.ndarray, "row column"]:
+        """The rows at ascending places."""
+        found = np.empty((len(places), self.shape[1]), self.dtype)
+        for rows, columns in self.parts:
+            found[:, columns] = rows.take(places)
+        return found
+
+
+class UnknownRows(BlockedRows):
+    """Rows of which nothing is known: all NaN."""
+
+    def __init__(self, shape: tuple[int, int]) -> None:
+        self.shape, self.dtype = shape, np.dtype(np.float32)
+
+    def read(self, start: int, stop: int) -> Float[np.ndarray, "row test"]:
+        """Rows ``start`` to ``stop``."""
+        return np.full((stop - start, self.shape[1]), np.nan, self.dtype)
+
+
 def _chosen(rows: BlockedRows, places: Int[np.ndarray, " kept"]) -> BlockedRows:
     found = chosen(as_array(rows), places)
     assert isinstance(found, BlockedRows)  # of blocked rows it is

@@ -153,6 +153,21 @@ class GatheredRows(BlockedRows):
         return found
 
 
+class ScaledRows(BlockedRows):
+    """Rows of which each is multiplied by a number of its own."""
+
+    def __init__(self, rows: BlockedRows, by: Float[np.ndarray, " row"]) -> None:
+        self.rows, self.by, self.shape, self.dtype = rows, by, rows.shape, rows.dtype
+
+    def read(self, start: int, stop: int) -> Float[np.ndarray, "row d"]:
+        """Rows ``start`` to ``stop``."""
+        return np.asarray(self.rows.read(start, stop) * self.by[start:stop, None])
+
+    def take(self, places: Int[np.ndarray, " row"]) -> Float[np.ndarray, "row d"]:
+        """The rows at ascending places."""
+        return np.asarray(self.rows.take(places) * self.by[places, None])
+
+
 class Elsewhere(BlockedRows):
     """Vectors that a simulator was fitted to and doesn't keep."""
 

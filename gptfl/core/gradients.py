@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -37,6 +37,15 @@ class GradientProducts:
     own_counted: bool = False
     _known: list[str] = field(default_factory=list, init=False, repr=False, compare=False)
     """The fingerprint, once it was computed."""
+    memo: dict[str, Any] | None = field(default=None, init=False, repr=False, compare=False)
+    """What fits worked out of the products and the next ones to the same may take; None where nothing is kept."""
+
+    def remembering(self) -> "GradientProducts":
+        """The same, with a memo that estimators fitted to it share."""
+        found = replace(self)
+        object.__setattr__(found, "_known", self._known)
+        object.__setattr__(found, "memo", {})
+        return found
 
     @property
     def fingerprint(self) -> str:

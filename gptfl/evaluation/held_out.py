@@ -3,10 +3,11 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from typing import Any, TypeVar
 
 import numpy as np
 
-from gptfl.core import REPEAT, Dynamics, Features, FitData, MetricInfo, Progress, Run, tasks_of
+from gptfl.core import REPEAT, Dynamics, Features, FitData, GradientProducts, MetricInfo, Progress, Run, tasks_of
 from gptfl.core.holdout import HeldOutExamples, kept_places
 from gptfl.core.queries import given_part, stacked
 from gptfl.core.runs import TEST, cut_run, of_tests
@@ -40,6 +41,8 @@ from gptfl.simulation.requirements import NamedEstimator, refusal
 from gptfl.simulation.run_predictions import RunPrediction, predict_runs, predict_trajectories
 from gptfl.simulation.unseen import Scope, scope_of
 
+Read = TypeVar("Read", Features, GradientProducts)
+
 
 @dataclass
 class HeldOutEvaluation:
@@ -61,8 +64,8 @@ class HeldOutEvaluation:
     means: list[np.ndarray] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     done: int = 0
-    shared: dict[int, tuple[Features, Features]] = field(default_factory=dict, repr=False)
-    """Features that are read in blocks, and the same with a memo; by the id of the first."""
+    shared: dict[int, tuple[Any, Any]] = field(default_factory=dict, repr=False)
+    """Features and products that are read in blocks, and the same with a memo; by the id of the first."""
 
     @property
     def scored(self) -> np.ndarray:
@@ -148,6 +151,7 @@ class HeldOutEvaluation:
             folds: how many divisions there are; of several, notes say which one.
         """
         whole = fit_data(self.recording, split, self.metric, features, self.seed, self.progress, estimator)
+        whole = replace(whole, gradients=self._shared(whole.gradients))
         data = without_held_out(whole, self.recording.held_out, estimator)
         self.notes += left_note(whole, data, f" of fold {split.fold + 1}" if folds > 1 else "")
         return data
@@ -250,14 +254,15 @@ class HeldOutEvaluation:
         runs = [run for _, run in self.tests]
         return change_spreads(named, runs, self.removals, self.metric, scope)
 
-    def _shared(self, features: Features | None) -> Features | None:
-        """The features as every division and row gets them: what is read of a large pool in blocks, once for all."""
-        if features is None or not features.in_blocks or len(self.splits) < 2:
-            return features
-        if id(features) not in self.shared:
-            # The features are held, so that no others get their id.
-            self.shared[id(features)] = features, features.remembering()
-        return self.shared[id(features)][1]
+    def _shared(self, given: Read | None) -> Read | None:
+        """Features or products as every division and row gets them: what is read of a large pool in blocks, once for all."""
+        if given is None or not given.in_blocks or len(self.splits) < 2:
+            return given
+        if id(given) not in self.shared:
+            # What was given is held, so that nothing else gets its id.
+            self.shared[id(given)] = given, given.remembering()
+        found: Read = self.shared[id(given)][1]
+        return found
 
 
 def _intervals(answers: Sequence[RunPrediction]) -> Intervals:

@@ -198,15 +198,18 @@ class ReferenceJob:
             executor: has several workers sketch where nothing but sketches is lacking; None for this process alone.
             maker: makes their trainers.
         """
-        from gptfl.training.reference_run import Multiplying, follow_reference
+        from gptfl.training.kept_products import KeptMultiplying
+        from gptfl.training.reference_run import follow_reference
 
         lacks_products, lacks_sketches = self.left(existing)
         visits: dict[int, list[Callable[[Moment], None]]] = {}
         plan, added = self.plan(), self._keep(trainer, existing)
         if lacks_products:
             setup = self._set_up(trainer)
+            multiplying = KeptMultiplying(trainer, plan, self.points, setup, self.path)
             total = len(self.points), len(setup.pool) * len(setup.test)
-            multiplying = Multiplying(trainer, setup, counting(progress, "gradients", "pairs", *total))
+            multiplying.on_pairs = counting(progress, "gradients", "pairs", *total, multiplying.done)
+            added += multiplying.notes
             for step in self.points:
                 visits.setdefault(step, []).append(multiplying)
         if lacks_sketches:
@@ -225,7 +228,8 @@ class ReferenceJob:
         else:
             rates = follow_reference(trainer, plan, visits, visit)
         if lacks_products:
-            append_gradients(self.path, multiplying.products(plan, rates))
+            append_gradients(self.path, multiplying.products(rates))
+            multiplying.kept.remove()
             added.append(f"gradient products at steps {_listed(self.points)} of a reference run added")
         if lacks_sketches:
             append_sketches(self.path, sketching.sketches(rates.rates, rates.scales(trainer, sketching.steps)))

@@ -134,7 +134,7 @@ def open_file(
     path = Path(path)
     size = check_signature(path)
     with listening(), opened_file(path, path, "r") as file, raise_deferred(file):
-        with _checked(file, path, kind):
+        with checked(file, path, kind):
             taken = _walk(file, path, size, max_bytes, skipped)
             check_unpacked(path, taken, size)
             if together is not None:
@@ -166,7 +166,7 @@ def opened_file(path: Path, place: Path | hdf5.Memory | PagedMemory, mode: str) 
 
 
 @contextmanager
-def _checked(file: h5py.File, path: Path, kind: str | None) -> Iterator[None]:
+def checked(file: h5py.File, path: Path, kind: str | None) -> Iterator[None]:
     """Raise as ``open_file`` does; the structure is checked in the block."""
     try:
         _check_kind(file, path, kind)
@@ -242,7 +242,7 @@ def _saved(path: Path, start: bytes, mode: str, kind: str) -> Iterator[h5py.File
         with opened_file(path, memory, mode) as file, raise_deferred(file):
             known: Sizes | None = None
             if start:
-                with _checked(file, path, kind):
+                with checked(file, path, kind):
                     known = check_contents(file, path, len(start))
                     check_unpacked(path, counted(known), len(start))
             yield file

@@ -8,6 +8,7 @@ import hashlib
 import io
 import math
 import os
+import shutil
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -23,11 +24,12 @@ from gptfl.errors import DataError
 from gptfl.interruption import uninterrupted
 from gptfl.store import digests
 from gptfl.store.chunks import chunk_shape, create_array
+from gptfl.store.deferred import check_unchanged, raise_deferred
 from gptfl.store.durable import cannot_write, part_of, put_in_place
-from gptfl.store.files import opened_file, put_header
+from gptfl.store.files import check_signature, checked, opened_file, put_header
 from gptfl.store.links import encode_name
 from gptfl.store.memory import PagedMemory
-from gptfl.store.safety import check_contents, counted, lacking, numbers
+from gptfl.store.safety import Sizes, check_contents, check_unpacked, counted, lacking, numbers
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,20 +130,68 @@ def create_large(
                         put_header(file, kind, settings, inputs)
                     yield LargeFile(file, disk)
                     with uninterrupted():
-                        digests.seal_new(file)
-                        digests.seal(file)
-                        file.flush()
-                        most = disk.seek(0, io.SEEK_END) + memory.seek(0, io.SEEK_END)
-                        sizes = check_contents(file, path, most, max_bytes=max_bytes, bounded=False)
-                for place, part_of_file in memory.parts():
-                    disk.seek(place)
-                    disk.write(part_of_file)
-                end = disk.truncate(memory.seek(0, io.SEEK_END))
-                # What packs very well is followed by noise, so that the file is not taken for a bomb.
-                disk.seek(end)
-                disk.write(Random(0).randbytes(lacking(counted(sizes), end)))
-                disk.flush()
-                os.fsync(disk.fileno())
+                        sizes = _sealed(file, path, memory, disk, max_bytes)
+                _fill(disk, memory, sizes)
             put_in_place(part, path)
     except OSError as error:
         raise cannot_write(path, error) from error
+
+
+@contextmanager
+def amend_large(path: Path, kind: str, max_bytes: int = sys.maxsize) -> Iterator[LargeFile]:
+    """A file to change; a copy of it takes the name when the block ends. Neither is in memory, but for what is changed.
+
+    Raises as ``files.amend`` and ``create_large`` do; at every moment the name holds a whole file.
+    """
+    path = Path(path)
+    size = check_signature(path)
+    try:
+        with part_of(path) as part, path.open("rb") as before:
+            shutil.copyfile(path, part)
+            with part.open("r+b") as disk:
+                memory = PagedMemory(path, before)
+                with opened_file(path, memory, "r+") as file, raise_deferred(file):
+                    with uninterrupted(), checked(file, path, kind):
+                        known = check_contents(file, path, size)
+                        check_unpacked(path, counted(known), size)
+                    yield LargeFile(file, disk)
+                    with uninterrupted():
+                        check_unchanged(file)
+                        sizes = _sealed(file, path, memory, disk, max_bytes, known)
+                _fill(disk, memory, sizes)
+            put_in_place(part, path)
+    except OSError as error:
+        raise cannot_write(path, error) from error
+
+
+def _sealed(
+    file: h5py.File, path: Path, memory: PagedMemory, disk: IO[bytes], max_bytes: int, known: Sizes | None = None
+) -> Sizes:
+    """What a file's contents take, whose digests are put there; what was ``known`` before isn't looked at again.
+
+    Args:
+        file: that is made.
+        path: of it, for messages.
+        memory: what describes its contents.
+        disk: their values.
+        max_bytes: to how many its readers let it unpack.
+        known: arrays that were checked before.
+    """
+    digests.seal_new(file)
+    digests.seal(file)
+    file.flush()
+    most = disk.seek(0, io.SEEK_END) + memory.seek(0, io.SEEK_END)
+    return check_contents(file, path, most, max_bytes=max_bytes, known=known, bounded=False)
+
+
+def _fill(disk: IO[bytes], memory: PagedMemory, sizes: Sizes) -> None:
+    """Put what describes the values beside them on the disk, and flush it all. Raises ``OSError``."""
+    for place, part_of_file in memory.parts():
+        disk.seek(place)
+        disk.write(part_of_file)
+    end = disk.truncate(memory.seek(0, io.SEEK_END))
+    # What packs very well is followed by noise, so that the file is not taken for a bomb.
+    disk.seek(end)
+    disk.write(Random(0).randbytes(lacking(counted(sizes), end)))
+    disk.flush()
+    os.fsync(disk.fileno())

@@ -4,7 +4,7 @@ import io
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 from urllib.parse import quote, unquote_to_bytes
 
 import h5py
@@ -25,16 +25,20 @@ class Memory(io.BytesIO):
 
 
 class PagedMemory(io.RawIOBase):
-    """The same for a file with large holes: memory is taken by what was written alone."""
+    """The same for a file with large holes: memory is taken by what was written alone.
+
+    What wasn't written reads as zeros, or as what is in a file ``before`` it.
+    """
 
     _PAGE = 2**16
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, before: IO[bytes] | None = None) -> None:
         super().__init__()
-        self.path = path
+        self.path, self._before = path, before
         self._pages: dict[int, bytearray] = {}
         self._written: list[tuple[int, int]] = []
-        self._place = self._size = 0
+        self._place = 0
+        self._size = 0 if before is None else before.seek(0, io.SEEK_END)
 
     def __repr__(self) -> str:
         return _MEMORY + quote(os.fsencode(self.path))
@@ -71,7 +75,7 @@ class PagedMemory(io.RawIOBase):
         count = max(0, min(len(view), self._size - self._place))
         for start, stop, page, at in self._pieces(count):
             held = self._pages.get(page)
-            view[start:stop] = bytes(stop - start) if held is None else held[at : at + stop - start]
+            view[start:stop] = self._former(page, at, stop - start) if held is None else held[at : at + stop - start]
         self._place += count
         return count
 
@@ -80,7 +84,9 @@ class PagedMemory(io.RawIOBase):
         view = memoryview(data).cast("B")
         self._written.append((self._place, self._place + len(view)))
         for start, stop, page, at in self._pieces(len(view)):
-            self._pages.setdefault(page, bytearray(self._PAGE))[at : at + stop - start] = view[start:stop]
+            if page not in self._pages:
+                self._pages[page] = bytearray(self._former(page, 0, self._PAGE))
+            self._pages[page][at : at + stop - start] = view[start:stop]
         self._place += len(view)
         self._size = max(self._size, self._place)
         return len(view)
@@ -96,6 +102,13 @@ class PagedMemory(io.RawIOBase):
                 self.readinto(data)
                 yield start, bytes(data)
                 place = stop
+
+    def _former(self, page: int, at: int, count: int) -> bytes:
+        """What was in a page before, from a place on."""
+        if self._before is None:
+            return bytes(count)
+        self._before.seek(page * self._PAGE + at)
+        return self._before.read(count).ljust(count, b"\0")
 
     def _pieces(self, count: int) -> Iterator[tuple[int, int, int, int]]:
         """Where so many bytes from the present place on begin and end, by page: the page's number, and the place in it."""

@@ -27,7 +27,7 @@ from gptfl.store.files import Header
 from gptfl.store.gradients import get_gradients, put_gradients
 from gptfl.store.jsonlines import shown
 from gptfl.store.kinds import DYNAMICS
-from gptfl.store.large_files import create_large
+from gptfl.store.large_files import amend_large, create_large
 from gptfl.store.run_files import check_own, delete_runs, identity, pending, read_beside, run_files, write_run
 from gptfl.store.runs import check_run, get_run, put_run
 from gptfl.store.safety import MAX_BYTES
@@ -109,9 +109,22 @@ def append_run(path: Path, run: Run) -> None:
 
 
 def append_gradients(path: Path, gradients: GradientProducts) -> None:
-    """Add gradient products to a recording. Raises ``DataError`` if it has some or they don't fit."""
-    with _amended(path) as (file, about):
-        put_gradients(file, gradients, *about.counts)
+    """Add gradient products to a recording; those that come in blocks are never all in memory.
+
+    Raises ``DataError`` if it has some or they don't fit.
+    """
+    if not gradients.in_blocks:
+        with _amended(path) as (file, about):
+            put_gradients(file, gradients, *about.counts)
+        return
+    # What a link leads to is replaced, and the link stays.
+    path = real_path(path) if path.is_symlink() else path
+    beside = run_files(path)
+    with amend_large(path, DYNAMICS, MAX_BYTES) as large:
+        with uninterrupted():
+            about = _merged(large.file, path, beside)
+        put_gradients(large.file, gradients, *about.counts, large)
+    delete_runs(path, beside.values())
 
 
 def append_sketches(path: Path, sketches: GradientSketches) -> None:
@@ -200,14 +213,19 @@ def _amended(path: Path) -> Iterator[tuple[h5py.File, _About]]:
     path = real_path(path) if path.is_symlink() else path
     beside = run_files(path)
     with files.amend(path, DYNAMICS) as file:
-        about = _about(file)
-        runs, of = hdf5.get_group(file, "runs"), identity(about.header)
-        check_own(beside.values(), path, of)
-        missing = read_beside({name: one for name, one in beside.items() if name not in runs})
-        for run in pending(missing, (), path, of, about.counts, about.metrics):
-            put_run(runs, run)
-        yield file, about
+        yield file, _merged(file, path, beside)
     delete_runs(path, beside.values())
+
+
+def _merged(file: h5py.File, path: Path, beside: Mapping[str, Path]) -> _About:
+    """What a recording that is open to be changed says of itself, once the runs that lie beside it are in it."""
+    about = _about(file)
+    runs, of = hdf5.get_group(file, "runs"), identity(about.header)
+    check_own(beside.values(), path, of)
+    missing = read_beside({name: one for name, one in beside.items() if name not in runs})
+    for run in pending(missing, (), path, of, about.counts, about.metrics):
+        put_run(runs, run)
+    return about
 
 
 def _get_metrics(file: h5py.File) -> dict[str, MetricInfo]:

@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Float
 
 from gptfl.core import FeatureSet, GradientProducts, GradientSketches, SketchPoint, fingerprint
-from gptfl.core.blocked_rows import BlockedRows, as_array
+from gptfl.core.blocked_rows import BlockedRows, ScaledRows, as_array
 from gptfl.errors import DataError
 from gptfl.interruption import leaving
 from gptfl.plugins.interfaces import Plan
@@ -219,18 +219,3 @@ class KeptPoints(Sequence[SketchPoint]):
     def _test(self, place: int, name: str, width: int) -> Float[np.ndarray, "test d"]:
         blocks = range(place * self.blocks, place * self.blocks + -(-self.counts[1] // EXAMPLES))
         return np.concatenate([np.zeros((0, width), np.float32), *(self.kept.read(one)[name].test for one in blocks)])
-
-
-class ScaledRows(BlockedRows):
-    """Rows of which each is multiplied by a number of its own."""
-
-    def __init__(self, rows: BlockedRows, by: Float[np.ndarray, " row"]) -> None:
-        self.rows, self.by, self.shape, self.dtype = rows, by, rows.shape, rows.dtype
-
-    def read(self, start: int, stop: int) -> Float[np.ndarray, "row d"]:
-        """Rows ``start`` to ``stop``. Raises ``DataError`` where a block can't be read."""
-        return np.asarray(self.rows.read(start, stop) * self.by[start:stop, None])
-
-    def take(self, places: np.ndarray) -> Float[np.ndarray, "row d"]:
-        """The rows at ascending places. Raises ``DataError`` where a block can't be read."""
-        return np.asarray(self.rows.take(places) * self.by[places, None])

@@ -1,4 +1,4 @@
-"""Gradient products at points along one reference run, which is trained for nothing else."""
+"""A reference run, which is trained for nothing but the gradients along it, and how these are held."""
 
 import time
 from collections.abc import Callable, Collection, Sequence
@@ -10,16 +10,18 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from gptfl.core import GradientProducts
+from gptfl.core.blocked_products import BlockedProducts, as_products
+from gptfl.core.blocked_rows import ScaledRows
 from gptfl.core.packing import Batching
 from gptfl.core.recording_settings import PER_TOKEN
 from gptfl.errors import DataError
 from gptfl.interruption import uninterrupted
 from gptfl.plugins.interfaces import Plan
 from gptfl.training.forward import explained
-from gptfl.training.gradients.blocks import GRAPH, Arrangement, Weights, all_products, default_memory
+from gptfl.training.gradients.blocks import GRAPH, Arrangement, Weights, default_memory
 from gptfl.training.gradients.denominators import Denominator, adam_divisor, batch_share, counts_own
 from gptfl.training.gradients.layers import InseparableError
-from gptfl.training.gradients.products import Products, own_products
+from gptfl.training.gradients.products import own_products
 from gptfl.training.gradients.sides import Side, measured_exactly, test_side
 from gptfl.training.gradients.tape import Tape
 from gptfl.training.network import Network
@@ -28,6 +30,10 @@ from gptfl.training.trainer import RecordingTrainer
 TOLERANCE = 1e-2
 """How far the squared length of a gradient, taken from the layers, may lie from autograd's, as a share of it."""
 ROLE = "reference"
+TOGETHER = 2**20
+"""Products of each kind of so many pairs, at least, are made and kept together."""
+LEAST = 256
+"""And of so many training examples: the fewer, the oftener gradients of the test examples are written out."""
 
 
 def reference_plan(pool: Int[np.ndarray, " open"] | int, batching: Batching | int, steps: int, seed: int) -> Plan:
@@ -48,7 +54,7 @@ def reference_plan(pool: Int[np.ndarray, " open"] | int, batching: Batching | in
 class Setup:
     """The two sides of the products for a trainer's pool and test examples, and how they are held.
 
-    ``memory`` are the bytes that gradients take at most.
+    ``memory`` are the bytes that gradients take at most. Products of ``together`` training examples in a row are kept together.
     """
 
     tape: Tape
@@ -56,6 +62,7 @@ class Setup:
     test: Side
     arrangement: Arrangement
     memory: int
+    together: int
 
     @classmethod
     def of(cls, trainer: RecordingTrainer, memory: int | None = None) -> "Setup":
@@ -70,8 +77,9 @@ class Setup:
         memory = memory or default_memory(trainer.network.device)
         weights = Weights.measured(tape, pool)
         taken = sum(weights.of(side, i) for side in (pool, test) for i in range(len(side)))
-        arrangement = Arrangement.fit(pool, test, weights, memory)
-        return cls(tape, pool, test, arrangement, int(min(memory, taken * (1 + GRAPH))))
+        together = max(LEAST, TOGETHER // max(len(test), 1))
+        arrangement = Arrangement.fit(pool, test, weights, memory, together=together)
+        return cls(tape, pool, test, arrangement, int(min(memory, taken * (1 + GRAPH))), together)
 
 
 def check_against_autograd(tape: Tape, side: Side) -> None:
@@ -249,102 +257,23 @@ def follow_reference(
     return Followed(rates, tuple(float(factor) for factor in clipped))
 
 
-class Multiplying:
-    """Takes the products of all gradients at points of a reference run; call it at each of them.
-
-    ``on_pairs(point, step, pairs)`` is told of every block of pairs that is done.
-    """
-
-    def __init__(self, trainer: RecordingTrainer, setup: Setup, on_pairs: Callable[[int, int, int], None]) -> None:
-        self.trainer, self.setup, self.on_pairs = trainer, setup, on_pairs
-        self.steps: list[int] = []
-        self.found: list[Products] = []
-        self.own_counted = False
-
-    def __call__(self, moment: Moment) -> None:
-        """Raises ``DataError`` where a product is not finite."""
-        setup, place = self.setup, len(self.found)
-        one = all_products(
-            setup.tape,
-            setup.pool,
-            setup.test,
-            moment.denominator,
-            setup.arrangement,
-            lambda pairs: self.on_pairs(place, moment.step, pairs),
-        )
-        _check_finite(one, moment.step, self.trainer)
-        self.steps.append(moment.step)
-        self.own_counted = moment.own_counted
-        self.found.append(one)
-
-    def products(self, plan: Plan, run: Followed) -> GradientProducts:
-        """All that was taken along the run."""
-        found = self.found
-        made = GradientProducts(
-            seed=plan.seed,
-            steps=np.array(self.steps, dtype=np.int64),
-            learning_rates=run.rates,
-            raw=_stacked([one.raw for one in found]),
-            preconditioned=_stacked(
-                [torch.full_like(one.raw, np.nan) if one.divided is None else one.divided for one in found]
-            ),
-            self_raw=_stacked([one.own for one in found if one.own is not None]),
-            self_preconditioned=_stacked(
-                [
-                    torch.full_like(one.raw[:, 0], np.nan) if one.own_divided is None else one.own_divided
-                    for one in found
-                ]
-            ),
-            own_counted=self.own_counted,
-        )
-        return scaled_products(made, run.scales(self.trainer, self.steps))
-
-
 def scaled_products(found: GradientProducts, scales: Float[np.ndarray, "point pool"] | None) -> GradientProducts:
     """Products of pool gradients that count by these factors."""
     if scales is None:
         return found
-    each, twice = scales[:, :, None].astype(np.float32), (scales**2).astype(np.float32)
+    each, twice = scales.astype(np.float32), (scales**2).astype(np.float32)
     return replace(
         found,
-        raw=found.raw * each,
-        preconditioned=found.preconditioned * each,
+        raw=_scaled(found.raw, each),
+        preconditioned=_scaled(found.preconditioned, each),
         self_raw=found.self_raw * twice,
         self_preconditioned=found.self_preconditioned * twice,
     )
 
 
-def along_reference(
-    trainer: RecordingTrainer,
-    plan: Plan,
-    points: Collection[int],
-    setup: Setup,
-    on_pairs: Callable[[int, int, int], None],
-) -> GradientProducts:
-    """The products of all gradients at some steps of the reference run, which is carried out.
-
-    Args:
-        trainer: carries it out.
-        plan: its batches and seed.
-        points: the steps.
-        setup: the examples on both sides, and the memory that may be taken.
-        on_pairs: called with point, step and how many pairs have been done since the last call.
-
-    Raises as its parts do.
-    """
-    multiplying = Multiplying(trainer, setup, on_pairs)
-    return multiplying.products(plan, follow_reference(trainer, plan, points, multiplying))
-
-
-def _stacked(values: list[Tensor]) -> np.ndarray:
-    return torch.stack(values).cpu().numpy().astype(np.float32)
-
-
-def _check_finite(products: Products, step: int, trainer: RecordingTrainer) -> None:
-    for values in (products.raw, products.divided):
-        if values is not None and not torch.isfinite(values).all():
-            bad = int((~torch.isfinite(values)).any(dim=1).int().argmax())
-            raise DataError(
-                f"the gradient of pool example {trainer.pool[bad].id!r} is not finite at step {step} of the reference run",
-                "lower --lr, or look at this example",
-            )
+def _scaled(
+    products: Float[np.ndarray, "point pool test"], by: Float[np.ndarray, "point pool"]
+) -> Float[np.ndarray, "point pool test"]:
+    if isinstance(products, BlockedProducts):
+        return as_products(BlockedProducts([ScaledRows(*one) for one in zip(products, by, strict=True)]))
+    return np.asarray(products * by[:, :, None])

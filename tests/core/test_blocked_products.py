@@ -6,7 +6,14 @@ import numpy as np
 import pytest
 
 from gptfl.core import GradientProducts, blocked_rows
-from gptfl.core.blocked_products import BlockedProducts, ChosenColumns, all_finite, any_finite
+from gptfl.core.blocked_products import (
+    BlockedProducts,
+    ChosenColumns,
+    JoinedColumns,
+    UnknownRows,
+    all_finite,
+    any_finite,
+)
 from tests.core.test_blocked_rows import Held
 
 ARRAY = np.random.default_rng(0).normal(size=(2, 11, 3)).astype(np.float32)
@@ -65,3 +72,21 @@ def test_gradient_products_are_known_by_the_same_fingerprint_in_blocks():
     assert not whole.in_blocks
     assert isinstance(whole.raw, np.ndarray)
     assert whole.fingerprint == DENSE.fingerprint
+
+
+def test_columns_of_several_arrays_are_joined_by_their_places():
+    whole = ARRAY[0]
+    parts = [(Held(whole[:, [2, 0]]), np.array([2, 0])), (Held(whole[:, [1]]), np.array([1]))]
+    found = JoinedColumns(parts)
+    assert (found.shape, found.dtype) == (whole.shape, whole.dtype)
+    np.testing.assert_array_equal(np.asarray(found), whole)
+    np.testing.assert_array_equal(found[3:7], whole[3:7])
+    np.testing.assert_array_equal(found[[9, 2]], whole[[9, 2]])
+
+
+def test_of_unknown_rows_nothing_is_known():
+    found = UnknownRows((11, 3))
+    assert (found[2:5].shape, found[[4, 1]].dtype) == ((3, 3), np.float32)
+    assert np.isnan(np.asarray(found)).all()
+    assert np.asarray(found).shape == (11, 3)
+    assert not any_finite(BlockedProducts([found]))

@@ -9,6 +9,7 @@ from gptfl.core.blocked_rows import (
     BlockedRows,
     ChosenRows,
     GatheredRows,
+    ScaledRows,
     StackedRows,
     chosen,
     row_blocks,
@@ -132,3 +133,11 @@ def test_some_and_further_rows_stay_in_blocks():
     np.testing.assert_array_equal(chosen(ARRAY, np.array([1, 2])), ARRAY[1:3])
     np.testing.assert_array_equal(stacked_rows(ARRAY, ARRAY[:1]), np.concatenate([ARRAY, ARRAY[:1]]))
     assert (whole_digest(rows), whole_digest(some), whole_digest(ARRAY)) == ("d", "d", None)
+
+
+def test_rows_are_scaled_each_by_its_number():
+    array, by = np.arange(12.0).reshape(6, 2), np.array([1.0, -2.0, 0.0, 3.0, 0.5, 1.0])
+    found = ScaledRows(Held(array), by)
+    np.testing.assert_array_equal(np.asarray(found), array * by[:, None])
+    np.testing.assert_array_equal(found[1:4], (array * by[:, None])[1:4])
+    np.testing.assert_array_equal(found[[4, 0]], (array * by[:, None])[[4, 0]])

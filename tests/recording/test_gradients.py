@@ -10,7 +10,7 @@ from gptfl.core import role_of
 from gptfl.errors import DataError
 from gptfl.recording.inspect import inspect
 from gptfl.store.recordings import read_dynamics
-from gptfl.training import reference_run
+from gptfl.training import kept_products
 from tests.recording.test_collect import record, same_recording
 
 
@@ -71,25 +71,33 @@ def test_a_recording_with_derivatives_goes_on_with_them_alone(neox: Path, tmp_pa
     assert read_dynamics(record(neox, tmp_path, runs=2, gradients="both").path).gradients is not None
 
 
-def test_an_interrupted_reference_run_leaves_the_recording_whole(
+def test_an_interrupted_reference_run_leaves_the_recording_whole_and_goes_on(
     neox: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    compute = reference_run.all_products
-    calls = []
+    compute = kept_products.block_products
+    calls: list[Any] = []
+    interruptions: list[None] = []
 
     def interrupted(*given: Any) -> Any:
         calls.append(given)
-        if len(calls) == 2:
+        if len(calls) == 2 and not interruptions:
+            interruptions.append(None)
             raise KeyboardInterrupt
         return compute(*given)
 
-    monkeypatch.setattr(reference_run, "all_products", interrupted)
+    monkeypatch.setattr(kept_products, "block_products", interrupted)
     with pytest.raises(KeyboardInterrupt):
         record(neox, tmp_path / "a", gradients="reference")
     path = tmp_path / "a" / "errands-small-neox.dynamics.h5"
     assert (len(read_dynamics(path).runs), read_dynamics(path).gradients) == (3, None)
+    calls.clear()
+    seen: list[tuple[str, int, int, str]] = []
+    again = record(neox, tmp_path / "a", gradients="reference", progress=lambda *update: seen.append(update))
+    resumed = read_dynamics(again.path).gradients
+    assert len(calls) == 3  # what was done at the first of four points is kept
+    assert next(update for update in seen if update[0] == "gradients")[1] == 12 * 5
+    assert not list((tmp_path / "a").glob("*.blocks-*"))
     monkeypatch.undo()
-    resumed = read_dynamics(record(neox, tmp_path / "a", gradients="reference").path).gradients
     fresh = read_dynamics(record(neox, tmp_path / "b", gradients="reference").path).gradients
     assert resumed is not None
     assert fresh is not None

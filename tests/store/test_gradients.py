@@ -9,9 +9,11 @@ import numpy as np
 import pytest
 
 from gptfl.core import Dynamics, GradientProducts, Run
+from gptfl.core.blocked_products import BlockedProducts, ChosenColumns, as_products
 from gptfl.errors import DataError
 from gptfl.store.gradients import check_gradients, get_products, put_products
 from gptfl.store.recordings import append_gradients, append_run, read_dynamics, write_dynamics
+from tests.core.test_blocked_rows import Held
 
 
 @pytest.fixture
@@ -42,6 +44,33 @@ def test_products_are_read_as_written_and_change_no_fingerprint(
     whole = read_dynamics(tmp_path / "b.h5").gradients
     assert whole is not None
     assert whole.fingerprint == gradients.fingerprint
+
+
+def test_products_in_blocks_are_added_as_those_in_memory_and_take_the_runs_in(
+    tmp_path: Path, dynamics: Dynamics, gradients: GradientProducts, make_run: Callable[[int], Run]
+) -> None:
+    blocked = replace(
+        gradients,
+        raw=as_products(BlockedProducts([ChosenColumns(Held(one), np.arange(2)) for one in gradients.raw])),
+        preconditioned=as_products(BlockedProducts([Held(one) for one in gradients.preconditioned])),
+    )
+    assert blocked.fingerprint == gradients.fingerprint
+    path = tmp_path / "a.h5"
+    write_dynamics(path, dynamics)
+    append_run(path, make_run(5))
+    link = tmp_path / "link.h5"
+    link.symlink_to(path)
+    append_gradients(link, blocked)
+    assert link.is_symlink()
+    found = read_dynamics(path)
+    assert found.gradients is not None
+    assert found.gradients.fingerprint == gradients.fingerprint
+    assert [run.index for run in found.runs][-1] == 5
+    assert sorted(one.name for one in tmp_path.iterdir()) == ["a.h5", "link.h5"]
+    before = path.read_bytes()
+    with pytest.raises(DataError, match="has gradient products already"):
+        append_gradients(path, blocked)
+    assert path.read_bytes() == before
 
 
 def test_runs_can_be_added_after_products(

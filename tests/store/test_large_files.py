@@ -11,8 +11,8 @@ from gptfl.errors import DataError, ResourceError
 from gptfl.store import features as stored
 from gptfl.store import files, hdf5, large_files
 from gptfl.store.features import read_features, write_features
-from gptfl.store.kinds import FEATURES
-from gptfl.store.large_files import create_large
+from gptfl.store.kinds import DYNAMICS, FEATURES
+from gptfl.store.large_files import amend_large, create_large
 from gptfl.store.memory import PagedMemory
 
 ARRAY = np.random.default_rng(0).normal(size=(3000, 64)).astype(np.float16)
@@ -117,6 +117,56 @@ def test_a_full_disk_leaves_what_was_there(tmp_path):
     with pytest.raises(ResourceError, match="No space left on device"):
         write(tmp_path / "a.h5", given=full())
     assert (tmp_path / "a.h5").read_bytes() == before
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+@pytest.mark.parametrize("noise", [0, 2**18])
+def test_a_file_is_changed_of_which_only_what_changes_is_in_memory(tmp_path, monkeypatch, noise):
+    path = tmp_path / "a.h5"
+    write(path)
+    with path.open("ab") as file:  # as behind a file that packs very well
+        file.write(b"x" * noise)
+    kept = []
+    monkeypatch.setattr(
+        large_files, "PagedMemory", lambda *given: kept.append(PagedMemory(*given)) or kept[-1], raising=True
+    )
+    with amend_large(path, FEATURES) as large:
+        large.put_rows(large.file.create_group("more"), "three", ARRAY.shape, ARRAY.dtype, blocks(ARRAY + 1))
+        hdf5.put_array(large.file["more"], "four", np.arange(5.0))
+        hdf5.put_array(large.file, "five", np.arange(3.0))
+    with files.open_file(path, FEATURES) as file:
+        assert files.header_of(file).settings == {"a": 1}
+        rows, more = hdf5.get_group(file, "rows"), hdf5.get_group(file, "more")
+        for name in ("one", "two"):
+            np.testing.assert_array_equal(hdf5.get_array(rows, name, 2, "f"), ARRAY)
+        np.testing.assert_array_equal(hdf5.get_array(more, "three", 2, "f"), ARRAY + 1)
+        np.testing.assert_array_equal(hdf5.get_array(more, "four"), np.arange(5.0))
+        np.testing.assert_array_equal(hdf5.get_array(rows, "small"), np.arange(9.0))
+        np.testing.assert_array_equal(hdf5.get_array(file, "five"), np.arange(3.0))
+    assert path.stat().st_size < 3 * ARRAY.nbytes + 2**17
+    assert len(kept[0]._pages) * 2**16 < ARRAY.nbytes
+    assert [one.name for one in tmp_path.iterdir()] == ["a.h5"]
+
+
+def test_a_change_that_fails_leaves_what_was_there(tmp_path):
+    path = tmp_path / "a.h5"
+    write(path)
+    before = path.read_bytes()
+
+    def full():
+        yield ARRAY[:700]
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with pytest.raises(ResourceError, match="No space left on device"), amend_large(path, FEATURES) as large:
+        large.put_rows(large.file, "three", ARRAY.shape, ARRAY.dtype, full())
+    with (
+        pytest.raises(DataError, match="GiB unpacked"),
+        amend_large(path, FEATURES, 100_000) as large,
+    ):
+        large.put_rows(large.file, "three", ARRAY.shape, ARRAY.dtype, blocks())
+    with pytest.raises(DataError, match="is a features file, not a recording"), amend_large(path, DYNAMICS):
+        pass
+    assert path.read_bytes() == before
     assert len(list(tmp_path.iterdir())) == 1
 
 

@@ -8,8 +8,9 @@ import torch
 
 from gptfl.core.curriculum import linear_decay, spread_points
 from gptfl.errors import DataError
-from gptfl.training.reference_run import Followed, Setup, along_reference, reference_plan
+from gptfl.training.reference_run import Followed, Setup, reference_plan
 from gptfl.training.trainer import RecordingTrainer
+from tests.training.reference import along_reference
 from tests.training.test_trainer import POOL, RATE, TEST, make
 
 
@@ -101,22 +102,6 @@ def test_a_reference_run_that_diverges_is_one_line(neox: Path) -> None:
     trainer.step = lambda *given: torch.tensor(float("nan"))  # type: ignore[method-assign]
     with pytest.raises(DataError, match="the reference run's loss is nan at step 1 of 4: lower --lr"):
         along_reference(trainer, reference_plan(6, 3, 4, 1), (0, 4), setup, nothing)
-
-
-def test_a_gradient_that_is_not_finite_is_named(neox: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from gptfl.training import reference_run as reference
-
-    compute = reference.all_products
-
-    def holed(*given: object) -> object:
-        found = compute(*given)  # type: ignore[arg-type]
-        found.raw[2] = float("inf")
-        return found
-
-    monkeypatch.setattr(reference, "all_products", holed)
-    trainer = make(neox)
-    with pytest.raises(DataError, match="the gradient of pool example 'p2' is not finite at step 0"):
-        along_reference(trainer, reference_plan(6, 3, 4, 1), (0,), Setup.of(trainer), nothing)
 
 
 RECIPES = [

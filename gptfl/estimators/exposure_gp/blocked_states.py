@@ -180,12 +180,12 @@ class BlockedStates(PoolStates):
         given, ours = requested.products or (None, None)
         test = self.sources.test_sides if requested.gradients is None else requested.gradients
         seen, factors = None if requested.gradients is None else requested.seen, self.factors_for(requested)
-        known = self._changes(runs, at_steps, self.known_ways(own, train, test, seen, given), at)
+        known = self._changes(runs, at_steps, self.known_products(own, train, test, seen, given), at)
         theirs = self._states(own_theirs, sums, len(at_steps), test, factors, known)
         if requested.gradients is None:
             return theirs, self._states(own_ours, self.read.sums, len(steps), None, factors, None)
-        fitted_ways = self.known_ways(np.arange(self.pool), None, test, seen, ours)
-        known = self._changes(self.recorded.curricula, steps, fitted_ways, None)
+        of_fitted = self.known_products(np.arange(self.pool), None, test, seen, ours)
+        known = self._changes(self.recorded.curricula, steps, of_fitted, None)
         return theirs, self._states(own_ours, self.read.sums, len(steps), test, factors, known)
 
     def came_to(
@@ -235,11 +235,13 @@ class BlockedStates(PoolStates):
         self,
         runs: Curricula,
         steps: Int[np.ndarray, " recorded"],
-        ways: tuple[Vectors, ...],
+        products: PriorProducts | None,
         at: Float[np.ndarray, " step_and_end"] | None,
     ) -> KnownSums | None:
         """What is expected by known products at each step."""
-        return KnownSums.of(runs, steps, ways, at) if ways else None
+        if products is None or not products.kinds:
+            return None
+        return KnownSums.of(runs, steps, products.ways(), at, products.sums)
 
     def _exposures(
         self,

@@ -1,7 +1,8 @@
 """What gradients predict, to first order, of what training on one example does to another."""
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -12,6 +13,7 @@ from gptfl.estimators.exposure_gp.accumulation import Vectors
 from gptfl.estimators.exposure_gp.prior_rows import FilledRows, NegatedRows, TakenRows, UnreadProducts
 
 KINDS = ("raw", "preconditioned")
+SUMS = "exposure-gp: sums of products"
 LONE, FEWEST_PAIRS = 0.5, 20
 """A pair that has more than this share of the sum of squares stands alone, where there are more pairs than so many."""
 
@@ -28,6 +30,8 @@ class PriorProducts:
 
     kinds: Mapping[str, Vectors]
     origin: str = ""
+    memo: dict[str, Any] | None = field(default=None, repr=False, compare=False)
+    """What was read of all pairs for fits before (``GradientProducts.memo``); None where nothing is kept."""
 
     @classmethod
     def of(
@@ -56,6 +60,11 @@ class PriorProducts:
             if there:
                 kinds[name] = Vectors(steps[there], rows[0][None] if len(rows) == 1 else np.stack(rows))
         return cls(kinds)
+
+    @property
+    def sums(self) -> dict[str, Any] | None:
+        """What a memo keeps of runs' sums of these kinds; None where nothing is kept."""
+        return None if self.memo is None else self.memo.setdefault(f"{SUMS} {sorted(self.kinds)}", {})
 
     def matches(self, other: "PriorProducts") -> bool:
         """Whether both have the same kinds at the same points."""

@@ -10,6 +10,7 @@ from gptfl.core.blocked_rows import BlockedRows
 from gptfl.estimators.exposure_gp.accumulation import Vectors
 from gptfl.estimators.exposure_gp.curricula import Curricula
 from gptfl.estimators.exposure_gp.gradient_prior import PriorProducts, mean_change
+from gptfl.estimators.exposure_gp.remembered import remembered
 from gptfl.estimators.exposure_gp.seen_examples import SeenExamples, add_rows, seen_blocks, share_of_point
 
 
@@ -26,6 +27,7 @@ class KnownSums:
         steps: Int[np.ndarray, " recorded"],
         ways: Sequence[Vectors],
         at: Float[np.ndarray, " step_and_end"] | None = None,
+        known: "dict[str, KnownSums] | None" = None,
     ) -> "KnownSums":
         """Sums over everything that runs have seen; products are read some rows at a time.
 
@@ -34,7 +36,21 @@ class KnownSums:
             steps: recorded, ascending.
             ways: products of the examples that batches number.
             at: which step of the reference run each step stands for, and the end of the last one (None: itself).
+            known: sums of single runs of the same products that were read before (``PriorProducts.sums``); None where
+                nothing is kept.
         """
+        if known is None:
+            return cls._read(runs, steps, ways, at)
+        return remembered(known, runs, steps, at, lambda some: cls._read(some, steps, ways, at))
+
+    @classmethod
+    def _read(
+        cls,
+        runs: Curricula,
+        steps: Int[np.ndarray, " recorded"],
+        ways: Sequence[Vectors],
+        at: Float[np.ndarray, " step_and_end"] | None,
+    ) -> "KnownSums":
         seen = SeenExamples.of(runs, steps, at)
         places = len(steps) * len(runs.batches)
         found = [np.zeros((places, way.rows.shape[2]), np.float32) for way in ways]
@@ -53,7 +69,19 @@ class KnownSums:
                     add_rows(found[number], seen.place[some], seen.weight[some] * share[some], block, there)
         return cls(tuple(seen.summed(one, None) for one in found))
 
-    def of_runs(self, runs: Int[np.ndarray, " kept"], rows: Int[np.ndarray, " row"]) -> "KnownSums":
+    @classmethod
+    def joined(cls, parts: "Sequence[KnownSums]") -> "KnownSums":
+        """Those of some runs, and of others after them."""
+        return cls(tuple(np.concatenate(ones, axis=1) for ones in zip(*(part.ways for part in parts), strict=True)))
+
+    @property
+    def nbytes(self) -> int:
+        """How many bytes they take."""
+        return sum(one.nbytes for one in self.ways)
+
+    def of_runs(
+        self, runs: Int[np.ndarray, " kept"], rows: Int[np.ndarray, " row"] | slice = slice(None)
+    ) -> "KnownSums":
         """Those of some runs at some of the recorded steps."""
         return KnownSums(tuple(one[rows][:, runs] for one in self.ways))
 
@@ -73,7 +101,7 @@ class KnownChanges:
     def of(cls, runs: Curricula, steps: Int[np.ndarray, " recorded"], products: PriorProducts) -> "KnownChanges":
         """From the runs and the pool fitted."""
         ways = products.ways()
-        return cls(KnownSums.of(runs, steps, ways), tuple(mean_change(way) for way in ways))
+        return cls(KnownSums.of(runs, steps, ways, known=products.sums), tuple(mean_change(way) for way in ways))
 
     def of_runs(self, runs: Int[np.ndarray, " kept"], rows: Int[np.ndarray, " row"]) -> "KnownChanges":
         """The same of some runs at some of the recorded steps."""

@@ -109,15 +109,15 @@ class PoolStates:
         """By what a lower loss is multiplied to be the metric's change."""
         return np.asarray((-1.0 if self.higher else 1.0) * factors)
 
-    def known_ways(
+    def known_products(
         self,
         own: Int[np.ndarray, " example"],
         train: Train | None,
         ends: Mapping[str, Float[np.ndarray, "test d"]],
         seen: Int[np.ndarray, " test"] | None,
         products: PriorProducts | None,
-    ) -> tuple[Vectors, ...]:
-        """First-order changes by the gradient products that are known beside those of the vectors.
+    ) -> PriorProducts | None:
+        """First-order changes by the gradient products that are known beside those of the vectors; None without any.
 
         Args:
             own: places of the training examples among those fitted, numbers beyond for others.
@@ -127,14 +127,34 @@ class PoolStates:
             products: what is known of these pairs beside those fitted.
         """
         if self.products is None or not self.prior:
-            return ()
+            return None
         fitted = np.arange(self.recorded.values.shape[2]) if seen is None else seen
         known = self.products.taken(np.where(own < self.pool, own, -1), fitted)
         known = known if products is None else known.filled(products)
         if not known.whole:
             vectors = {name: one.train for name, one in self.sources.sets.items()} if train is None else train
             known = self.sources.estimated(vectors, ends, known)
-        return known.ways()
+        return known
+
+    def known_ways(
+        self,
+        own: Int[np.ndarray, " example"],
+        train: Train | None,
+        ends: Mapping[str, Float[np.ndarray, "test d"]],
+        seen: Int[np.ndarray, " test"] | None,
+        products: PriorProducts | None,
+    ) -> tuple[Vectors, ...]:
+        """The ways in which ``known_products`` are told, none without any.
+
+        Args:
+            own: as there, and so are all others.
+            train: vectors of the training examples.
+            ends: vectors of the test examples.
+            seen: places of the test examples.
+            products: what is known beside those fitted.
+        """
+        known = self.known_products(own, train, ends, seen, products)
+        return () if known is None else known.ways()
 
     def fitted(self, steps: Int[np.ndarray, " recorded"]) -> Iterator[States]:
         """The runs fitted at some of the recorded steps."""

@@ -20,6 +20,8 @@ from gptfl.estimators.exposure_gp.state import padded
 from gptfl.estimators.left_out import named, of_steps
 
 WHO = "exposure-gp"
+KNOWN = "exposure-gp: products"
+"""Under which a memo keeps products that were looked through."""
 CELLS = 1000
 """So many values may be missing at one step: solving for them takes their cube."""
 
@@ -186,10 +188,19 @@ def products_of(gradients: GradientProducts | None) -> PriorProducts | None:
     """Gradient products as the model takes them, None where none were recorded; what is in blocks stays so."""
     if gradients is None:
         return None
-    found = PriorProducts.of(gradients.steps, raw=gradients.raw, preconditioned=gradients.preconditioned)
-    if gradients.in_blocks:
-        found = replace(found, origin=_origin(gradients))
+    if gradients.memo is None:
+        found = _products_of(gradients)
+    else:
+        # Looking for points that aren't finite and for means goes through all of them.
+        if KNOWN not in gradients.memo:
+            gradients.memo[KNOWN] = _products_of(gradients)
+        found = gradients.memo[KNOWN]
     return found if found.kinds else None
+
+
+def _products_of(gradients: GradientProducts) -> PriorProducts:
+    found = PriorProducts.of(gradients.steps, raw=gradients.raw, preconditioned=gradients.preconditioned)
+    return replace(found, origin=_origin(gradients), memo=gradients.memo) if gradients.in_blocks else found
 
 
 def held(products: PriorProducts | None) -> PriorProducts | None:

@@ -15,6 +15,7 @@ from gptfl.core.blocked_rows import BlockedRows
 from gptfl.errors import DataError
 from gptfl.estimators.exposure_gp.curricula import RECENT, Curricula
 from gptfl.estimators.exposure_gp.inputs import Sources
+from gptfl.estimators.exposure_gp.remembered import remembered
 from gptfl.estimators.exposure_gp.seen_examples import SeenExamples, add_rows, seen_blocks, share_of_point
 
 Rows = Mapping[str, Float[np.ndarray, "example d"] | BlockedRows]
@@ -23,8 +24,6 @@ Rows = Mapping[str, Float[np.ndarray, "example d"] | BlockedRows]
 
 MEANS, SUMS = "exposure-gp: means", "exposure-gp: sums"
 """Under which a memo keeps means of the pool and sums of runs."""
-KEPT_BYTES = 2**28
-"""A memo keeps sums of so many bytes at most."""
 LONGEST = 64
 """So many vectors of each set that are longer than all others are known by their places."""
 
@@ -121,31 +120,9 @@ class RunSums:
             at: which step of the vectors' path each step stands for, and the end of the last one (None: itself).
         """
         if train is None and sources.memo is not None:
-            return cls._remembered(runs, steps, sources, at)
+            known: dict[str, RunSums] = sources.memo.setdefault(SUMS, {})
+            return remembered(known, runs, steps, at, lambda some: cls._read(some, steps, sources, None, at))
         return cls._read(runs, steps, sources, train, at)
-
-    @classmethod
-    def _remembered(
-        cls,
-        runs: Curricula,
-        steps: Int[np.ndarray, " recorded"],
-        sources: Sources,
-        at: Float[np.ndarray, " step_and_end"] | None,
-    ) -> "RunSums":
-        """Sums of the pool fitted, of which those of runs that were asked about before aren't read again."""
-        assert sources.memo is not None  # as the caller knows
-        known: dict[str, RunSums] = sources.memo.setdefault(SUMS, {})
-        about = steps.astype(np.int64), at, None if runs.relative is None else fingerprint(runs.relative)
-        each = zip(runs.batches.astype(np.int64), runs.weights, strict=True)
-        keys = [fingerprint(batches, weights, *about) for batches, weights in each]
-        missing = [place for place, key in enumerate(keys) if key not in known]
-        if not missing:
-            return cls.joined([known[key] for key in keys])
-        found = cls._read(runs.of(np.array(missing)), steps, sources, None, at)
-        read = {keys[place]: found.of_runs(np.array([row])) for row, place in enumerate(missing)}
-        if sum(one.nbytes for one in (*known.values(), *read.values())) <= KEPT_BYTES:
-            known.update(read)
-        return found if len(missing) == len(keys) else cls.joined([read.get(key) or known[key] for key in keys])
 
     @classmethod
     def joined(cls, parts: "Sequence[RunSums]") -> "RunSums":

@@ -69,7 +69,15 @@ class Arrangement:
     room: int
 
     @classmethod
-    def fit(cls, pool: Side, test: Side, weights: Weights, memory: int, divided: bool = True) -> "Arrangement":
+    def fit(
+        cls,
+        pool: Side,
+        test: Side,
+        weights: Weights,
+        memory: int,
+        divided: bool = True,
+        together: int | None = None,
+    ) -> "Arrangement":
         """The arrangement that computes least.
 
         The more test examples are held at once, the fewer times the pool's gradients are computed; the fewer pool
@@ -81,6 +89,8 @@ class Arrangement:
             weights: what gradients of the layers take.
             memory: bytes that may be taken.
             divided: whether products of divided gradients are wanted, too.
+            together: of so many training examples in a row each block of the pool's has some, for products are kept of
+                them together; None for all.
         """
         graph, written = GRAPH_SHARE * memory, int(WRITTEN_SHARE * memory)
         free = memory - graph - written
@@ -98,14 +108,19 @@ class Arrangement:
         parts = min(range(least, least + CHOICES), key=work)
         piece = graph / GRAPH
 
-        def blocks(side: Side, limit: float) -> tuple[tuple[tuple[int, ...], ...], ...]:
-            order = sorted(range(len(side)), key=side.lengths.__getitem__)
+        def blocks(side: Side, some: range, limit: float) -> Iterator[tuple[tuple[int, ...], ...]]:
+            order = sorted(some, key=side.lengths.__getitem__)
             sizes = {i: weights.of(side, i) for i in order}
-            return tuple(
-                tuple(tuple(part) for part in _packed(block, sizes, piece)) for block in _packed(order, sizes, limit)
-            )
+            for block in _packed(order, sizes, limit):
+                yield tuple(tuple(part) for part in _packed(block, sizes, piece))
 
-        return cls(blocks(test, tests / parts * ROUNDING), blocks(pool, max(free - tests / parts, 1.0)), written)
+        width, room = together or max(len(pool), 1), max(free - tests / parts, 1.0)
+        spans = [range(start, min(start + width, len(pool))) for start in range(0, len(pool), width)]
+        return cls(
+            tuple(blocks(test, range(len(test)), tests / parts * ROUNDING)),
+            tuple(block for span in spans for block in blocks(pool, span, room)),
+            written,
+        )
 
 
 def pieces_within(side: Side, weights: Weights, memory: int) -> list[list[int]]:
@@ -167,10 +182,7 @@ def all_products(
     for place, test_pieces in enumerate(arrangement.tests):
         there = record_block(tape, test, test_pieces)
         columns = torch.tensor([i for piece in test_pieces for i in piece], device=total.raw.device)
-        for pool_pieces in arrangement.pools:
-            here = record_block(tape, pool, pool_pieces)
-            rows = torch.tensor([i for piece in pool_pieces for i in piece], device=total.raw.device)
-            found = multiply(here, there, denominator, own=place == 0, room=arrangement.room)
+        for rows, found in block_products(tape, pool, arrangement, arrangement.pools, there, denominator, place == 0):
             total.raw[rows[:, None], columns] = found.raw
             if total.divided is not None and found.divided is not None:
                 total.divided[rows[:, None], columns] = found.divided
@@ -180,3 +192,29 @@ def all_products(
                 total.own_divided[rows] = found.own_divided
             on_pairs(len(rows) * len(columns))
     return total
+
+
+def block_products(
+    tape: Tape,
+    pool: Side,
+    arrangement: Arrangement,
+    blocks: Sequence[Sequence[Sequence[int]]],
+    there: Block,
+    denominator: Denominator | None,
+    own: bool,
+) -> Iterator[tuple[torch.Tensor, Products]]:
+    """The products of blocks of pool examples with a block of test examples, one after the other, each with its rows.
+
+    Args:
+        tape: listens to the layers of the network.
+        pool: rows of the training examples.
+        arrangement: how much room there is.
+        blocks: the places in the pool of each block, in pieces.
+        there: the gradients of the test examples.
+        denominator: divides the pool's gradients; None for plain products.
+        own: whether the products of pool examples with themselves are wanted, too.
+    """
+    for pieces in blocks:
+        here = record_block(tape, pool, pieces)
+        rows = torch.tensor([i for piece in pieces for i in piece], device=tape.network.device)
+        yield rows, multiply(here, there, denominator, own=own, room=arrangement.room)

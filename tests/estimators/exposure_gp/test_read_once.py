@@ -5,10 +5,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from gptfl.estimators.exposure_gp import run_sums
+from gptfl.core.blocked_products import BlockedProducts, as_products
+from gptfl.estimators.exposure_gp import remembered, run_sums
 from gptfl.estimators.exposure_gp.estimator import ExposureGp
 from gptfl.estimators.exposure_gp.read_once import ReadOnce
-from tests.estimators.exposure_gp.worlds import Held, in_blocks, question, world
+from tests.estimators.exposure_gp.worlds import Held, exact, in_blocks, products_in_blocks, question, world
 
 
 def test_it_comes_back_from_its_arrays_and_is_cut_to_runs():
@@ -78,9 +79,43 @@ def test_fits_that_share_a_memo_read_each_run_once_and_answer_alike(kind, weight
     assert read["shared", 1] == read["shared", 2] == alone < read["anew", 1]
 
 
+@pytest.mark.parametrize("vectors", [False, True])
+def test_fits_that_share_a_memo_read_products_once_and_answer_alike(vectors):
+    data, queried = world(runs=12, queried=3)
+    given, _ = exact(data)
+    given = replace(given, preconditioned=np.full_like(given.raw, np.nan))
+    runs = (*data.fit_runs, *queried)
+    rows = [Counted(one) for one in given.raw]
+    divided = products_in_blocks(given).preconditioned
+    plain = replace(given, raw=as_products(BlockedProducts(rows)), preconditioned=divided)
+    shared = plain.remembering()
+    assert shared.fingerprint == plain.fingerprint
+    assert (plain.memo, shared.of_examples(np.arange(2), np.arange(2)).memo) == (None, None)
+    if vectors:
+        data = replace(data, features=in_blocks(data.features))
+    read = {}
+    for label, products in (("anew", plain), ("shared", shared)):
+        answers = []
+        for out in range(3):
+            kept = tuple(run for place, run in enumerate(runs) if place % 3 != out)
+            for one in rows:
+                one.read_rows = 0
+            fitted = ExposureGp(link="log").fit(replace(data, gradients=products, fit_runs=kept))
+            assert fitted.model_.hyper.scales.any(), "products count"
+            answers.append(fitted.predict(question(runs[out::3])))
+            read[label, out] = sum(one.read_rows for one in rows)
+        read[label] = answers
+    for ours, theirs in zip(read["anew"], read["shared"], strict=True):
+        np.testing.assert_allclose(theirs.values, ours.values, rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(theirs.novelty, ours.novelty, rtol=1e-2, atol=1e-3)
+    assert read["anew", 0] == read["shared", 0] > 0
+    # Every run was fitted or asked about in the first division, and all pairs were looked through.
+    assert read["shared", 1] == read["shared", 2] == 0 < read["anew", 1]
+
+
 def test_a_memo_that_is_full_keeps_no_more(monkeypatch):
     data, _ = world(runs=5)
-    monkeypatch.setattr(run_sums, "KEPT_BYTES", 0)
+    monkeypatch.setattr(remembered, "KEPT_BYTES", 0)
     features = in_blocks(data.features).remembering()
     first, again = (ExposureGp(link="log").fit(replace(data, features=features)).model_ for _ in range(2))
     assert features.memo[run_sums.SUMS] == {}

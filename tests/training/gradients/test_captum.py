@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from gptfl.training.network import Network
-from gptfl.training.reference_run import Setup, along_reference, reference_plan
+from gptfl.training.reference_run import Setup, reference_plan
+from tests.training.reference import along_reference
 from tests.training.test_trainer import make
 
 influence = pytest.importorskip("captum.influence", reason="captum is not installed", exc_type=ImportError)

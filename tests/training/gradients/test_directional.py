@@ -10,10 +10,11 @@ from gptfl.metrics import Loss
 from gptfl.training.gradients.directional import Slopes
 from gptfl.training.models import load_pretrained
 from gptfl.training.names import resolve_model
-from gptfl.training.reference_run import Setup, along_reference, reference_plan
+from gptfl.training.reference_run import Setup, reference_plan
 from gptfl.training.trainer import RecordingTrainer, TrainerSettings
 from tests.models import save_small
 from tests.training.gradients.conftest import make_case
+from tests.training.reference import along_reference
 from tests.training.test_trainer import POOL, TEST, make, plan
 
 
