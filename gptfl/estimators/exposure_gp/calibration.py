@@ -61,8 +61,7 @@ class Calibration:
         rows, count = self.refittable, len(self.model.even)
         if len(rows):
             return right_width(self.refitted_errors(rows[_evenly(len(rows), REFIT_STEPS)]), count)
-        # Hyperparameters have seen the runs left out: of few runs that makes errors too small.
-        return max(self.left_out_width, 1.0) if count < REFIT_RUNS[0] else self.left_out_width
+        return self.left_out_width
 
     @property
     def width_runs(self) -> int:

@@ -19,7 +19,7 @@ def test_errors_of_runs_left_out_tell_the_width_of_intervals():
     reach = np.quantile(np.abs(made.left_out[:, 1:]), 0.9) / 1.6449
     low, high = sorted([1.0, float(reach)])
     assert low <= made.left_out_width <= high
-    assert made.interval_scale == max(made.left_out_width, 1.0)
+    assert made.interval_scale == made.left_out_width
 
 
 def test_one_odd_run_among_equals_is_no_measure_of_others():
