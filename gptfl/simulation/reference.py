@@ -210,5 +210,7 @@ def against_subset(source: FittedSimulator, other: OtherSubset, request: Simulat
         query = recipe.query(recipe.orders(members, request.orders, seed), first)
     else:
         query = recipe.every_order(members, first)
-    values = mean_over(source.predict(query).values)
-    return Reference(f"{other.name} ({len(members)} examples)", int(request.query.steps[-1]), values, values[-1])
+    found = source.predict(query).values
+    values, ends = mean_over(found), found[:, -1].mean(axis=1, dtype=np.float64)
+    name = f"{other.name} ({len(members)} examples)"
+    return Reference(name, int(request.query.steps[-1]), values, values[-1], ends=ends)
