@@ -12,9 +12,10 @@ from gptfl.errors import DataError, UsageError
 from gptfl.plugins.settings import utf8
 from gptfl.store.jsonlines import Row
 from gptfl.tasks.base import TooFewError
+from gptfl.tasks.class_hint import class_hint
 from gptfl.tasks.own_files import RowSource, find_sources, one_source, plain_name
 from gptfl.tasks.rows import TaskRow
-from gptfl.tasks.shapes import EXPECTED, RowReader, parse_fields
+from gptfl.tasks.shapes import EXPECTED, TEXT, RowReader, parse_fields
 
 LORA_RATE = 2e-4
 """The learning rate of adapters, unless given."""
@@ -186,7 +187,7 @@ class OwnData:
         return (
             examples,
             reader,
-            (_understood(name, examples, reader), *_marks(reader), *_duplicates(name, examples, places)),
+            (_understood(name, examples, reader), *_notes(reader, examples), *_duplicates(name, examples, places)),
         )
 
 
@@ -311,8 +312,10 @@ def _understood(name: str, examples: Sequence[Example], reader: RowReader) -> st
     return f"{name}: {len(examples):,} rows of {_shape(reader)}{roles}{learned}{kept}"
 
 
-def _marks(reader: RowReader) -> tuple[str, ...]:
-    """A line where messages say themselves what is to be learned, and nothing follows it."""
+def _notes(reader: RowReader, examples: Sequence[Example]) -> tuple[str, ...]:
+    """A line where messages say themselves what is to be learned, and nothing follows it, or texts have classes."""
+    if _shape(reader) == TEXT.name:
+        return class_hint(examples, (reader.fields.get("text", "text"), *reader.kept))
     found = next((name for name in reader.marks if name != reader.loss_on), None)
     if found is None or reader.loss_on in reader.marks:
         return ()
