@@ -55,7 +55,7 @@ def influence_target(on: str | Sequence[str], dynamics: Dynamics, option: str = 
         return InfluenceTarget(SELF, None)
     if on == MEAN:
         return InfluenceTarget(MEAN, np.arange(len(dynamics.test)))
-    tests = ExampleIndex(dynamics.test, "test set")
+    tests = ExampleIndex(dynamics.test, "test set", others=("a training example", dynamics.pool))
     if not isinstance(on, str):
         return InfluenceTarget("group", tests.select(tuple(on), f"--{option}"))
     kind, _, rest = on.partition(":")
