@@ -217,7 +217,9 @@ def _exchanged(objective: PredictedGain, lost: int, size: int, before: float, af
         metric = objective.source.metric
         way = "raises" if metric.higher_is_better else "lowers"
         # Not where it ends: these orders were searched in, and what is predicted of the result is of others.
-        note += f", which {way} the predicted {metric.name} by {after - before:.3g} in the {ORDERS} orders of the search"
+        note += (
+            f", which {way} the predicted {metric.name} by {after - before:.3g} in the {ORDERS} orders of the search"
+        )
     return note
 
 

@@ -128,7 +128,7 @@ def verification_pairs(found: Verification) -> dict[str, str]:
     """What a verification comes to, by line: the mean predicted, recorded and of the average run, and the scores."""
     predicted, recorded, reference = (NOTHING if mean is None else f"{mean:.4g}" for mean in found.means())
     pairs = {
-        "predicted": f"{predicted} by {found.estimator}, mean of {len(found.tests)} test examples",
+        "predicted": f"{predicted} by {found.estimator}, mean of {counted(len(found.tests), 'test example')}",
         "recorded": recorded,
         "average run": reference,
         **({} if found.paired is None else paired_pairs(found.paired)),

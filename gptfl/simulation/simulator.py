@@ -307,7 +307,9 @@ def with_new_examples(
         if whole.features is None
         else beside(whole.features, new.pool, new.test, source.recording, progress, model),
     )
-    return replace(source, pool=pool_index(scope.pool, scope.test), scope=scope, new=new, memo={}, notes=(*source.notes, *notes))
+    return replace(
+        source, pool=pool_index(scope.pool, scope.test), scope=scope, new=new, memo={}, notes=(*source.notes, *notes)
+    )
 
 
 def _with_first(source: FittedSimulator, new: "NewExamples", model: str | None, progress: Progress) -> "NewExamples":

@@ -56,7 +56,10 @@ def _read(row: TaskRow, where: str, message: Any) -> tuple[Turn, Mapping[str, An
         raise row.wrong(f"{where} has the keys {names(message)}, not role and content (or from and value)", MESSAGES)
     role = message[keys["role"]]
     if not isinstance(role, str) or role.lower() not in ROLES:
-        raise row.wrong(f"{where} has the role {shown(role)}, none of {', '.join(dict.fromkeys(ROLES.values()))}", "name one of them")
+        raise row.wrong(
+            f"{where} has the role {shown(role)}, none of {', '.join(dict.fromkeys(ROLES.values()))}",
+            "name one of them",
+        )
     content = _content(row, where, None if keys["content"] is None else message[keys["content"]])
     more = {one: message[one] for one in MORE if message.get(one)}
     if not content.strip() and not more.get("tool_calls") and ROLES[role.lower()] in (ASSISTANT, USER):

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from gptfl.core import Example, TaskData, fingerprint, user_path
+from gptfl.core.texts import counted
 from gptfl.core.turns import ASSISTANT
 from gptfl.errors import DataError, UsageError
 from gptfl.plugins.settings import utf8
@@ -184,11 +185,8 @@ class OwnData:
         examples, places = read_examples(rows(EXPECTED), reader)
         if not examples:
             raise DataError(f"{name} holds no rows", "give it at least one")
-        return (
-            examples,
-            reader,
-            (_understood(name, examples, reader), *_notes(reader, examples), *_duplicates(name, examples, places)),
-        )
+        first = _understood(name, examples, reader)
+        return examples, reader, (first, *_notes(reader, examples), *_duplicates(name, examples, places))
 
 
 _Named = tuple[str, Callable[[str], Iterable[Row]]]
@@ -309,7 +307,7 @@ def _understood(name: str, examples: Sequence[Example], reader: RowReader) -> st
     elif examples and not examples[0].prompt:
         learned = "; learned is the whole text"
     kept = f"; other fields, kept: {', '.join(one[:60] for one in list(reader.kept)[:12])}" if reader.kept else ""
-    return f"{name}: {len(examples):,} rows of {_shape(reader)}{roles}{learned}{kept}"
+    return f"{name}: {counted(len(examples), 'row', ',')} of {_shape(reader)}{roles}{learned}{kept}"
 
 
 def _notes(reader: RowReader, examples: Sequence[Example]) -> tuple[str, ...]:

@@ -88,7 +88,7 @@ def test_a_default_that_nobody_named_is_told_with_its_reason(space):
     why = "no --estimator is given, and without gradient features it is gptfluence: gptfluence needs features"
     assert caught.value.problem.startswith(why)
     assert caught.value.remedy == "run gptfl featurize first, or name another with --estimator"
-    with pytest.raises(DataError, match="^gptfluence needs features"):
+    with pytest.raises(DataError, match=r"^gptfluence needs features"):
         fit("gptfluence", workspace=space)
 
 
