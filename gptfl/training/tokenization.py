@@ -152,7 +152,7 @@ class Tokenizer:
             return room
         raise self._too_long(f"{flag} example {example.id!r}", len(answers[answer]), least, _named(example, answer))
 
-    def _too_long(self, what: str, tokens: int, least: int, named: str = "last target") -> DataError:
+    def _too_long(self, what: str, tokens: int, least: int, named: str = "last answer") -> DataError:
         after = f", after {least} that the tokenizer begins every text with," if least > 1 else ""
         limit = f"the model reads at most {self.max_length}"
         remedy = "leave the example out, or use a model that reads longer texts"
