@@ -104,7 +104,8 @@ class OwnData:
             _draw(rows.test, test, "test", seed, rows.test_name),
         )
         source = rows.pool_name if rows.split_off else f"{rows.pool_name}, {rows.test_name}"
-        return TaskData(self.name, *drawn, source, "", (*rows.notes, *leaks(*drawn)))
+        files = {"pool": rows.pool_name, "test": rows.test_name}
+        return TaskData(self.name, *drawn, source, "", (*rows.notes, *leaks(*drawn)), files)
 
     def sizes(self) -> tuple[int, int]:
         """How many examples there are to draw the pool and the test examples from."""

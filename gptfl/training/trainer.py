@@ -143,6 +143,7 @@ class RecordingTrainer:
         recipe: TrainerSettings,
         group: ProcessGroup = ALONE,
         checkpoint_writer: CheckpointWriter | None = None,
+        files: Mapping[str, str] | None = None,
     ) -> None:
         self.recipe = recipe
         self.group = group
@@ -155,6 +156,7 @@ class RecordingTrainer:
             end_token=recipe.end_token,
             template=recipe.chat_template,
             name=f"--model {loaded.source.name}",
+            files=files,
         )
         self.tokenizer.read(pool, "pool")
         self.tokenizer.read(test, "test", any("choices" in metric.needs for metric in metrics))
