@@ -198,11 +198,11 @@ def improve_by_swaps(
     )
     lost = len(set(start.chosen) - set(chosen))
     if lost:
-        notes = (_exchanged(objective, lost, len(chosen), before, after), *notes)
+        notes = (exchanged_note(objective, lost, len(chosen), before, after), *notes)
     return replace(influence, notes=(*influence.notes, *notes)), chosen
 
 
-def _exchanged(objective: PredictedGain, lost: int, size: int, before: float, after: float) -> str:
+def exchanged_note(objective: PredictedGain, lost: int, size: int, before: float, after: float) -> str:
     """What exchanges came to, in a sentence.
 
     Args:

@@ -77,9 +77,13 @@ def read_json_lines(
 ) -> Iterator[Line]:
     """Yield the objects of a file, one a line; blank lines are skipped. No line is held longer than its turn.
 
-    ``expected`` says in a message what a line should be, and ``broken`` what to do about one that is no JSON, where that
-    is another. Raises ``DataError``, with file and line, as ``text_lines``
-    and ``parse_json`` do, and for what is no object.
+    Args:
+        path: the file or pipe.
+        expected: what a line should be, for messages.
+        limits: how much of it is read.
+        broken: what to do about a line that is no JSON, where that isn't to write what is expected.
+
+    Raises ``DataError``, with file and line, as ``text_lines`` and ``parse_json`` do, and for what is no object.
     """
     limits = limits or Limits(MAX_LINE, MAX_FILE)
     for number, text in text_lines(path, limits):

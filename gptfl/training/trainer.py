@@ -145,10 +145,8 @@ class RecordingTrainer:
         checkpoint_writer: CheckpointWriter | None = None,
         files: Mapping[str, str] | None = None,
     ) -> None:
-        self.recipe = recipe
-        self.group = group
+        self.recipe, self.group, self.pool = recipe, group, pool
         self.checkpoint_writer = checkpoint_writer
-        self.pool = pool
         self.tokenizer = Tokenizer(
             loaded.tokenizer,
             recipe.max_length,

@@ -9,7 +9,7 @@ from gptfl.core import MetricInfo
 from gptfl.core.curriculum import fill_batches
 from gptfl.influence.exchanges import PredictedExchanges
 from gptfl.influence.greedy import ClassQuota
-from gptfl.influence.subset_search import _exchanged, search
+from gptfl.influence.subset_search import exchanged_note, search
 from gptfl.store.features import write_features
 from gptfl.store.recordings import write_dynamics
 from tests.synthetic import synthetic
@@ -97,7 +97,7 @@ def test_what_exchanges_came_to_is_told_as_a_difference(higher: bool, way: str) 
     metric = MetricInfo("score", higher_is_better=higher)
     objective = SimpleNamespace(spread=np.zeros(4), overlap=None, source=SimpleNamespace(metric=metric))
     sign = 1.0 if higher else -1.0
-    note = _exchanged(objective, 3, 40, sign * 0.5, sign * 0.5 + 0.125)
+    note = exchanged_note(objective, 3, 40, sign * 0.5, sign * 0.5 + 0.125)
     assert note == (
         "3 of the 40 examples chosen by influence alone were exchanged for others, "
         f"which {way} the predicted score by 0.125 in the 2 orders of the search"

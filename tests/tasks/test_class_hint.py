@@ -5,6 +5,8 @@ from typing import Any
 
 import pytest
 
+from gptfl.core import Example
+from gptfl.tasks.class_hint import class_hint
 from tests.tasks.task_files import own, write_lines
 
 HOW = "label has 2 values (bad, good) and isn't learned; where it is the text's class, --fields prompt=text,target=label learns it"
@@ -39,3 +41,9 @@ def test_a_field_of_few_values_that_repeat_is_taken_for_a_class(tmp_path: Path) 
 )
 def test_other_fields_are_not(tmp_path: Path, given: list[dict[str, Any]]) -> None:
     assert not any("isn't learned" in one for one in notes(tmp_path, given))
+
+
+def test_the_likeliest_of_several_fields_is_named() -> None:
+    examples = [Example(str(n), "", "a", fields={"topic": "xy"[n % 2], "label": "uv"[n % 2]}) for n in range(4)]
+    (line,) = class_hint(examples, ("text", "topic", "label"))
+    assert line.endswith("--fields prompt=text,target=label learns it")
