@@ -2,6 +2,7 @@
 
 from gptfl.cli import console
 from gptfl.cli.adapter import with_options
+from gptfl.core.texts import counted
 from gptfl.options.apply import ApplyOptions
 
 
@@ -20,4 +21,6 @@ def command(options: ApplyOptions) -> None:
         result = apply_with(options, progress=progress)
     for text in result.notes:
         console.note(text)
-    console.say(f"{result.path}: {result.kept:,} rows kept, {result.dropped:,} left out: {', '.join(result.files)}")
+    console.say(
+        f"{result.path}: {counted(result.kept, 'row', ',')} kept, {result.dropped:,} left out: {', '.join(result.files)}"
+    )

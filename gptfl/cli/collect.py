@@ -4,6 +4,7 @@ from gptfl.cli import console
 from gptfl.cli.adapter import with_options
 from gptfl.cli.featurize import next_command
 from gptfl.cli.plan import announce
+from gptfl.core.texts import counted
 from gptfl.options.recording import CollectOptions
 
 
@@ -30,7 +31,7 @@ def command(options: CollectOptions) -> None:
     if options.output.dry_run:
         console.say("Nothing was recorded (--dry-run).")
         return
-    console.say(f"{result.path}: {result.runs} runs, {result.recorded_now} of them new")
+    console.say(f"{result.path}: {counted(result.runs, 'run')}, {result.recorded_now} of them new")
     for which, (first, last) in result.moved.items():
         console.say(f"{which} {first:.4g} → {last:.4g}, mean of all runs and test examples")
     console.say(f"next: {next_command(result.sketched)}")

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from gptfl.cli import console
 from gptfl.cli.adapter import with_options
+from gptfl.core.texts import counted
 from gptfl.errors import UsageError
 from gptfl.options.simulation import FitOptions
 
@@ -36,7 +37,9 @@ def command(options: FitOptions) -> None:
 def _show(result: "FitResult") -> None:
     for text in result.notes:
         console.note(text)
-    runs = f"{result.fit_runs} runs" + (f" and {result.validation_runs} to validate" if result.validation_runs else "")
+    runs = counted(result.fit_runs, "run") + (
+        f" and {result.validation_runs} to validate" if result.validation_runs else ""
+    )
     on = f" on features by {result.encoder}" if result.encoder else ""
     took = console.human_seconds(result.seconds)
     console.say(f"{result.path}: {result.estimator} of the {result.metric}, fitted to {runs}{on} in {took}")

@@ -51,12 +51,13 @@ def command(options: InspectOptions) -> None:
     # A long id takes several lines, and leaves room for the text.
     table.add_column("id", overflow="fold", max_width=console.out.width // 3)
     table.add_column("role", no_wrap=True)
-    table.add_column("class", overflow="fold", max_width=console.out.width // 4)
+    labelled = any(one.label for one in found.examples)
+    if labelled:
+        table.add_column("class", overflow="fold", max_width=console.out.width // 4)
     table.add_column("text", overflow="ellipsis", no_wrap=True, ratio=1)
-    short = [(*cells[:3], one.excerpt) for cells, one in zip(rows, found.examples, strict=True)]
-    for cells in short:
+    for cells, one in zip(rows, found.examples, strict=True):
         # Text objects, so that brackets in an example are not read as markup.
-        table.add_row(*map(console.plain, cells))
+        table.add_row(*map(console.plain, (*cells[: 3 if labelled else 2], one.excerpt)))
     console.out.print(table)
 
 

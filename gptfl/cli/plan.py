@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 from rich.filesize import decimal
 
 from gptfl.cli import console
+from gptfl.core.texts import counted
 
 if TYPE_CHECKING:
     from gptfl.recording.cost import CostEstimate
@@ -72,16 +73,15 @@ def _gradients(plan: "CostEstimate") -> dict[str, str]:
 
 def _later(plan: "CostEstimate") -> dict[str, str]:
     """Which trainings the recording can be asked about, beside those that it has."""
-    answered = (
-        f"trainings of up to {plan.steps} steps, which are {plan.whole_passes:.3g} passes over all {plan.pool} examples"
-    )
+    passes = counted(plan.whole_passes, "pass", ".3g", "passes")
+    answered = f"trainings of up to {counted(plan.steps, 'step')}, {passes} over all {plan.pool} examples"
     whole = plan.whole_steps
     if whole is not None and whole > plan.steps:
         answered += (
             f". The {whole * plan.batch_size / plan.pool:.3g} that the recipe has would be {whole} steps, and what is longer "
             "than recorded is refused: --epochs-of pool records as many"
         )
-    exposures = f"a run sees each of its {plan.subset} examples {plan.passes:.3g} times"
+    exposures = f"a run sees each of its {plan.subset} examples {counted(plan.passes, 'time', '.3g')}"
     return {"exposures": exposures, "ask later": answered}
 
 

@@ -13,6 +13,7 @@ from gptfl.cli.loading import uncollected
 from gptfl.cli.page import page_target, write_result_page
 from gptfl.cli.picture import pictured
 from gptfl.cli.tables import show_table
+from gptfl.core.texts import counted
 from gptfl.errors import UsageError
 from gptfl.options.files import typed
 from gptfl.options.simulation import SimulateOptions
@@ -118,7 +119,7 @@ def show(result: "Simulation") -> None:
     console.say(f"Simulated {result.what} ({of}) by {result.estimator}, {name} at step {result.steps[-1]}")
     at = "" if result.reference.step == result.steps[-1] else f" at step {result.reference.step}"
     spread = "" if math.isnan(result.mean_spread) else f" ± {result.mean_spread:.3g} over curricula"
-    pairs = {"predicted": f"{result.mean_final:.4g}{spread}, mean of {len(result.tests)} test examples"}
+    pairs = {"predicted": f"{result.mean_final:.4g}{spread}, mean of {counted(len(result.tests), 'test example')}"}
     if result.mean_recorded is not None:
         pairs["recorded"] = "–" if math.isnan(result.mean_recorded) else f"{result.mean_recorded:.4g}"
     pairs["against"] = f"{result.mean_reference:.4g}, {result.reference.what}{at}"
@@ -126,7 +127,7 @@ def show(result: "Simulation") -> None:
     if result.recorded is not None:
         pairs["trust"] = result.trust
     for group in result.groups:
-        pairs[group.name] = f"MSE {group.mse:.3g}, final ρ {group.rho:.3f}, of {group.count} test examples"
+        pairs[group.name] = f"MSE {group.mse:.3g}, final ρ {group.rho:.3f}, of {counted(group.count, 'test example')}"
     console.show_pairs(pairs)
     show_table(simulation_table(result))
     console.say_paths(predictions=result.predictions, picture=result.figure)

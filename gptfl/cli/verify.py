@@ -8,6 +8,7 @@ from gptfl.cli.page import page_target, write_result_page
 from gptfl.cli.picture import pictured
 from gptfl.cli.plan import announce_trainings
 from gptfl.cli.tables import show_table
+from gptfl.core.texts import counted
 from gptfl.options.evaluation import VerifyOptions
 
 if TYPE_CHECKING:
@@ -60,11 +61,10 @@ def show(found: "Verification", as_json: bool) -> None:
 
 
 def _announce(plan: "CostEstimate") -> None:
-    of = "1 training" if plan.runs == 1 else f"{plan.runs} trainings"
     announce_trainings(
         plan,
         {
-            "to train": f"{of} of {plan.steps} steps of {plan.batch_size}, measured {plan.recorded} times on "
+            "to train": f"{counted(plan.runs, 'training')} of {plan.steps} steps of {plan.batch_size}, measured {plan.recorded} times on "
             f"{plan.test} test examples",
         },
     )

@@ -266,7 +266,10 @@ def examples_fingerprint(pool: Sequence[Example], test: Sequence[Example]) -> st
 
 @dataclass(frozen=True, slots=True)
 class TaskData:
-    """What a task hands to ``collect``: the training pool and the test examples, and what to tell of them."""
+    """What a task hands to ``collect``: the training pool and the test examples, and what to tell of them.
+
+    ``files`` has by ``pool`` and ``test`` what they were read from, where that is a file that messages may name.
+    """
 
     task: str
     pool: tuple[Example, ...]
@@ -274,6 +277,7 @@ class TaskData:
     source: str = ""
     licence: str = ""
     notes: tuple[str, ...] = ()
+    files: Mapping[str, str] = field(default_factory=dict)
 
 
 def weights_of(pool: Sequence[Example]) -> Int[np.ndarray, " pool"] | None:

@@ -177,9 +177,17 @@ def natural(name: str) -> list[tuple[str, int]]:
     return [(text, int(digits or -1)) for text, digits in re.findall(r"(\D*)(\d*)", name, re.ASCII)]
 
 
-def counted(count: int, noun: str) -> str:
-    """So many of a thing: 1 run, 2 runs."""
-    return f"{count} {noun}{'' if count == 1 else 's'}"
+def counted(count: float, noun: str, form: str = "", plural: str | None = None) -> str:
+    """So many of a thing: 1 run, 2 runs.
+
+    Args:
+        count: how many.
+        noun: what one is called.
+        form: of the number, as ``format`` has it.
+        plural: what several are called, unless there is just an s.
+    """
+    number = format(count, form)
+    return f"{number} {noun if number == '1' else plural or f'{noun}s'}"
 
 
 __all__ = (

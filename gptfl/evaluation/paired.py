@@ -9,6 +9,7 @@ from jaxtyping import Float, Int
 from gptfl.core import MetricInfo, Run
 from gptfl.core.curriculum import run_seed
 from gptfl.core.packing import stacked_batches
+from gptfl.core.texts import counted
 from gptfl.designs.draws import refill
 from gptfl.evaluation.verification import LEVEL, PairedDifference, named_batches, values_at
 from gptfl.simulation.counterfactual import Counterfactual, SimulationRequest, members_of
@@ -52,7 +53,7 @@ def pairing_of(
         seed: draws the orders.
     """
     recipe, first = request.recipe, request.query.first[0]
-    what = f"{other.name} ({len(other.members)} examples)"
+    what = f"{other.name} ({counted(len(other.members), 'example')})"
     if choice.curriculum is not None:
         query = recipe.query(recipe.orders(other.members, 1, seed), first)
         return Pairing(request, SimulationRequest(query, ("order 1",), what, recipe), None, other.members)

@@ -92,6 +92,12 @@ class Verification(Displayed):
             self.reference[self.last],
         )
 
+    def compared(self) -> tuple[str, Float[np.ndarray, "recorded test"]]:
+        """What the question is held against, and its recorded trajectories: the other set, else the average recorded run."""
+        if self.paired is None:
+            return "the average recorded run", self.reference
+        return self.paired.against, self.paired.recorded.mean(axis=0)
+
     def means(self) -> tuple[float | None, ...]:
         """The means of ``finals`` over the test examples; None where nothing is known."""
         return tuple(_mean(values) for values in self.finals())

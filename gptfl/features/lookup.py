@@ -21,6 +21,8 @@ from gptfl.store.features import FeatureReader, check_features, check_numbers, o
 from gptfl.store.simulators import SimulatorFile
 
 HOW = "--encoder takes one for all, --estimator NAME@ENCODER for one"
+SKETCHES = "sketches"
+"""Under which gradient features keep the fingerprint of the sketches that they were made of."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,7 +186,22 @@ def find_features(
     check_numbers(found, path)
     if encoder is not None and found.encoder != encoder:
         raise DataError(f"{path} holds features of {found.encoder!r}, not {encoder!r}", "leave out one of the two")
-    return found, notes
+    return found, (*notes, *(() if features is None else _foreign_note(recording, found, path)))
+
+
+def _foreign_note(recording: OpenedRecording, features: Features, path: Path) -> tuple[str, ...]:
+    """That gradients are of another reference run than this recording's, which only their fingerprint tells."""
+    sketches = features.identity.get(SKETCHES)
+    if sketches is None or "source" in features.identity:  # imported: the recording keeps none of them
+        return ()
+    own = recording.dynamics.sketches
+    if own is not None and own.fingerprint == sketches:
+        return ()
+    has = "no gradient sketches" if own is None else "others"
+    return (
+        f"{path.name} holds gradients along another recording's reference run ({recording.path.name} has {has}): where its "
+        "steps or step sizes differ, they foretell less of these runs",
+    )
 
 
 def fitted_features(

@@ -20,7 +20,6 @@ from gptfl.influence.targets import Influence, InfluenceTarget, influence_target
 from gptfl.options.defaults import FEW_RUNS
 from gptfl.options.influence import SelectOptions
 from gptfl.simulation.simulator import FittedSimulator
-from gptfl.store.id_files import ExampleIndex
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +80,7 @@ def spec_of(options: SelectOptions, source: FittedSimulator) -> SelectionSpec:
     spec = SelectionSpec.of(options.selection)
     if options.among is None:
         return spec
-    return replace(spec, among=np.sort(ExampleIndex(source.scope.pool).select(options.among, "--from")))
+    return replace(spec, among=np.sort(source.pool.select(options.among, "--from")))
 
 
 def target_of(on: str | Sequence[str], source: FittedSimulator, spec: SelectionSpec) -> InfluenceTarget:

@@ -198,11 +198,11 @@ def improve_by_swaps(
     )
     lost = len(set(start.chosen) - set(chosen))
     if lost:
-        notes = (_exchanged(objective, lost, len(chosen), before, after), *notes)
+        notes = (exchanged_note(objective, lost, len(chosen), before, after), *notes)
     return replace(influence, notes=(*influence.notes, *notes)), chosen
 
 
-def _exchanged(objective: PredictedGain, lost: int, size: int, before: float, after: float) -> str:
+def exchanged_note(objective: PredictedGain, lost: int, size: int, before: float, after: float) -> str:
     """What exchanges came to, in a sentence.
 
     Args:
@@ -214,8 +214,12 @@ def _exchanged(objective: PredictedGain, lost: int, size: int, before: float, af
     """
     note = f"{lost} of the {size} examples chosen by influence alone were exchanged for others"
     if not objective.spread.any() and objective.overlap is None:
-        was, now_is = objective.sign * before, objective.sign * after
-        note += f": {objective.source.metric.name} was predicted to be {was:.4g} with them and is {now_is:.4g} now"
+        metric = objective.source.metric
+        way = "raises" if metric.higher_is_better else "lowers"
+        # Not where it ends: these orders were searched in, and what is predicted of the result is of others.
+        note += (
+            f", which {way} the predicted {metric.name} by {after - before:.3g} in the {ORDERS} orders of the search"
+        )
     return note
 
 

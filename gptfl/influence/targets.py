@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from gptfl.core import Dynamics
-from gptfl.core.texts import id_on, written_id
+from gptfl.core.texts import counted, id_on, written_id
 from gptfl.errors import UsageError
 from gptfl.plugins.registry import suggest
 from gptfl.store.id_files import ExampleIndex
@@ -37,11 +37,13 @@ class InfluenceTarget:
         """How messages and tables call it."""
         if self.tests is None:
             return "itself"
+        if self.name == MEAN and len(self.tests) == 1:
+            return "the only test example"
         if self.name == MEAN:
             return f"the mean of all {len(self.tests)} test examples"
         if self.name.startswith("test:"):
             return f"test example {written_id(self.name.removeprefix('test:'))}"
-        return f"the mean of {len(self.tests)} test examples"
+        return f"the mean of {counted(len(self.tests), 'test example')}"
 
 
 def influence_target(on: str | Sequence[str], dynamics: Dynamics, option: str = "on") -> InfluenceTarget:
@@ -55,7 +57,7 @@ def influence_target(on: str | Sequence[str], dynamics: Dynamics, option: str = 
         return InfluenceTarget(SELF, None)
     if on == MEAN:
         return InfluenceTarget(MEAN, np.arange(len(dynamics.test)))
-    tests = ExampleIndex(dynamics.test, "test set")
+    tests = ExampleIndex(dynamics.test, "test set", others=("a training example", dynamics.pool))
     if not isinstance(on, str):
         return InfluenceTarget("group", tests.select(tuple(on), f"--{option}"))
     kind, _, rest = on.partition(":")

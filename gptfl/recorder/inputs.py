@@ -87,6 +87,18 @@ def say(line: str) -> None:
     tqdm.write(harmless(f"gptfl: {line}", kept="\t\n"))
 
 
+def ids_of_batch(ids: Any) -> Iterable[Any]:
+    """The ids of a batch, of which a number is one. Raises ``DataError`` for a text and for what has none."""
+    if isinstance(ids, str | bytes):
+        # The whole could be meant, and so could its letters.
+        raise DataError(f"the ids of a batch are the text {ids!r}", "give a list of ids, [id] for a single one")
+    if isinstance(ids, int) or getattr(ids, "ndim", 1) == 0:
+        return [ids]
+    if not isinstance(ids, Iterable):
+        raise DataError(f"the ids of a batch are {ids!r}", "give the ids of the examples in it")
+    return ids
+
+
 def rate_of(lr: Any) -> float:
     """A step size as a number. Raises ``UsageError`` for what is none."""
     item = getattr(lr, "item", None)

@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Int
 
 from gptfl.core import Dynamics, MetricInfo
+from gptfl.core.texts import counted
 from gptfl.errors import DataError, GptflError, UsageError
 from gptfl.plugins.registry import get_registry
 from gptfl.recorder import inputs
@@ -200,8 +201,8 @@ class Recorder:
             last: measure now, since no other step follows.
             clip_factor: by what clipping shortened the step's gradient, from 0 to 1, for sketches.
 
-        Raises ``UsageError`` without a run or for a step size that is no number, and ``DataError`` for no ids and for an
-        id that isn't in the pool.
+        Raises ``UsageError`` without a run or for a step size that is no number, and ``DataError`` for no ids, for a
+        text in place of a list of them, and for an id that isn't in the pool.
         """
         run = self._running()
         rate = inputs.rate_of(lr)
@@ -267,12 +268,8 @@ class Recorder:
         return Identity(self.pool, self.test, self.metrics, self.every, self.made_by, self.model_name, known)
 
     def _places(self, ids: Iterable[Any] | Any) -> Int[np.ndarray, " id"]:
-        if isinstance(ids, str | int) or getattr(ids, "ndim", 1) == 0:
-            ids = [ids]
-        if not isinstance(ids, Iterable):
-            raise DataError(f"the ids of a batch are {ids!r}", "give the ids of the examples in it")
         found = []
-        for number, one in enumerate(ids):
+        for number, one in enumerate(inputs.ids_of_batch(ids)):
             name = id_of(one, f"training example {number} of the batch")
             if name not in self.places:
                 raise DataError(f"the id {name!r} is not in the pool", "give every example that a run may see as pool=")
@@ -307,7 +304,8 @@ class Recorder:
         if run.losses:
             path = self.path.with_name(f"{self.file.name}.own-losses") / f"{recorded.name}.csv"
             run.write_losses(path, [example.id for example in self.pool])
-        self.say(f"recorded {recorded.name} ({run.step} steps) in {self.path}")
+        off = "" if run.planned in (None, run.step) else f", where steps={run.planned} was said"
+        self.say(f"recorded {recorded.name} ({counted(run.step, 'step')}{off}) in {self.path}")
 
     def _forecast(self, run: RunSoFar) -> None:
         """Forecast the end of the run, where earlier runs tell of it."""

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from gptfl.core.display import Listed
+from gptfl.core.texts import counted
 from gptfl.designs.identification import Identification
 from gptfl.plugins.interfaces import Plan
 from gptfl.recording.gradient_request import GradientCost
@@ -109,6 +110,18 @@ class Size:
     generated: int = 0
 
 
+def _seen_note(plan: Plan, size: Size) -> tuple[str, ...]:
+    """That a run is too short to come to all of its examples."""
+    seen = len(np.unique(plan.batches[plan.batches >= 0]))
+    if seen >= size.subset:
+        return ()
+    enough = -(-size.subset // size.batch_size)
+    return (
+        f"a run of {counted(size.steps, 'step')} of {size.batch_size} trains on {seen} of its {size.subset} examples: "
+        f"--steps {enough} come to all of them",
+    )
+
+
 def estimate(trainer: RecordingTrainer, plan: Plan, size: Size, notes: tuple[str, ...]) -> CostEstimate:
     """What a recording costs, from a few timed steps and a part of one evaluation; the weights are put back.
 
@@ -166,7 +179,7 @@ def estimate(trainer: RecordingTrainer, plan: Plan, size: Size, notes: tuple[str
         + size.runs * (size.recorded * test * (size.metrics + kinds) * 4 + size.steps * (size.batch_size + 1) * 8),
         processes=trainer.group.size,
         checkpoint_bytes=size.runs_left * points * trained * BYTES,
-        notes=notes,
+        notes=(*notes, *_seen_note(plan, size)),
         generated=size.generated,
         generated_tokens=0 if generator is None else generator.prompts.limit,
         seconds_per_generation=per_generation,

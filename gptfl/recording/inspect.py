@@ -14,7 +14,7 @@ from gptfl.core.blocked_products import any_finite
 from gptfl.core.display import Listed
 from gptfl.core.examples import CLEAN
 from gptfl.core.excerpts import excerpts
-from gptfl.core.texts import json_text, natural, shown_line
+from gptfl.core.texts import counted, json_text, natural, shown_line
 from gptfl.designs.draws import NEXT_FROM
 from gptfl.errors import DataError
 from gptfl.estimators.diverged import diverged
@@ -99,8 +99,8 @@ def _of_dynamics(dynamics: Dynamics) -> Rows:
     roles = ", ".join(f"{len(dynamics.with_role(role))} {role}" for role in (FIT, VALIDATION, TEST))
     known = any(example.text for example in (*dynamics.pool, *dynamics.test))
     rows = [
-        ("pool", f"{len(dynamics.pool)} examples"),
-        ("test", f"{len(dynamics.test)} examples"),
+        ("pool", counted(len(dynamics.pool), "example")),
+        ("test", counted(len(dynamics.test), "example")),
         ("texts", "kept" if known else "not kept"),
         *_mixed_or_flipped(dynamics),
         ("runs", f"{len(runs)} ({roles})"),

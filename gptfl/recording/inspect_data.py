@@ -107,7 +107,15 @@ def inspect_data(
     made, longest = load_tokenizer(model, progress)
     template = None if row_options.chat_template is None else read_template(row_options.chat_template)
     name = f"--model {model}"
-    tokenizer = Tokenizer(made, max_length, longest, end_token=row_options.end_token, template=template, name=name)
+    tokenizer = Tokenizer(
+        made,
+        max_length,
+        longest,
+        end_token=row_options.end_token,
+        template=template,
+        name=name,
+        files={"pool": found.pool_name, "test": found.test_name},
+    )
     lengths, refused = _tokenize(tokenizer, found.pool, found.test, progress)
     rows_shown += [
         ("tokens", _spread([tokens for tokens, _ in lengths])),

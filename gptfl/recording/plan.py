@@ -144,9 +144,9 @@ def plan_recording(options: CollectOptions, registry: Registry) -> RecordingPlan
     model = resolve_model(examples.model)
     preset = FEW_RUNS if design_options.few_runs else PAPER
     usual = LORA_RATE if own and training.lora is not None else opened.learning_rate
-    trainer, device = _trainer(options, usual, metrics)
-    pool, test, notes = count_examples(design_options, len(names), opened)
+    pool, test, notes = count_examples(design_options, len(names), opened)  # before torch is loaded, which takes longer
     design = _design(options, preset, pool)
+    trainer, device = _trainer(options, usual, metrics)
     trainer = replace(trainer, **token_settings(options.rows, opened))
     chosen = choose_batches(
         training, design, task, examples.model, trainer, own, lambda: source.load(pool, test, execution.seed)

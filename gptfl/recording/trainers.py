@@ -105,8 +105,9 @@ class TrainerMaker:
             if group.main:
                 group.wait()
             self.progress("set up", 0, 1, "tokenizing and laying out the examples")
+            data = self.data
             self._made = RecordingTrainer(
-                loaded, self.data.pool, self.data.test, self.metrics, self.recipe, group, self.checkpoint_writer
+                loaded, data.pool, data.test, self.metrics, self.recipe, group, self.checkpoint_writer, data.files
             )
             self.progress("set up", 1, 1)
         return self._made

@@ -52,14 +52,15 @@ def cleaning_table(result: RankResult, ranking: Ranking, rows: "Sequence[tuple[i
     signs = tuple(result.signs or {})
     for name in ("rank", COMBINED, *signs):
         table.add_column(name, justify="right")
-    for name in ("id", "class", *(() if result.flipped is None else ("flipped",))):
+    every = [(place, row_of(result, ranking, rank, place)) for rank, place in rows]
+    classes = ("class",) if any(row["class"] for _, row in every) else ()
+    for name in ("id", *classes, *(() if result.flipped is None else ("flipped",))):
         table.add_column(name, no_wrap=True)
     table.add_column("text", overflow="fold")
     pieces = excerpts(result.pool)
-    for rank, place in rows:
-        row = row_of(result, ranking, rank, place)
-        numbers = [str(rank), f"{row[COMBINED]:+.2f}", *(f"{row[name]:.3g}" for name in signs)]
+    for place, row in every:
+        numbers = [str(row["rank"]), f"{row[COMBINED]:+.2f}", *(f"{row[name]:.3g}" for name in signs)]
         marks = [] if result.flipped is None else ["flipped" if row["flipped"] else ""]
-        cells = (*numbers, written_id(row["id"]), row["class"], *marks, pieces[place])
+        cells = (*numbers, written_id(row["id"]), *(row[name] for name in classes), *marks, pieces[place])
         table.add_row(*(Text(cell) for cell in cells))
     return table

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from gptfl.core.texts import json_text
+from gptfl.core.texts import counted, json_text
 from gptfl.errors import UsageError, harmless
 from gptfl.evaluation.verification import Verification
 from gptfl.influence.frontier import Frontier
@@ -116,7 +116,7 @@ def many_table(result: SubsetSimulations, names: Sequence[str], top: int | None 
     """Where each subset would end, the best first: the mean over test examples, and how far that is from the average run."""
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 2, 0, 0), pad_edge=False, caption_justify="left")
     table.caption = Text(
-        f"by {result.estimator}, at step {result.steps[-1]}, mean of {len(result.tests)} test examples"
+        f"by {result.estimator}, at step {result.steps[-1]}, mean of {counted(len(result.tests), 'test example')}"
     )
     table.add_column("subset", overflow="fold")
     for heading in ("examples", f"predicted {result.metric.name}", "change", "novelty"):

@@ -71,7 +71,7 @@ def frontier_words(frontier: Frontier) -> str:
         return "no interval says whether any of this is more than chance"
     gained = sum(one.gain.verdict == BETTER for one in frontier.points)
     hurt = sum(one.retained.verdict == WORSE for one in frontier.points)
-    apart = "" if gained else "; where an interval holds 0 the gain may be none"
+    apart = "" if gained else "; where an interval holds 0, which way isn't told"
     return f"clearly better for the target: {gained} of {count} points; clearly worse for the retained: {hurt}{apart}"
 
 

@@ -210,19 +210,22 @@ def rich_table(result: RankResult, ranking: Ranking, top: int | None, reverse: b
         table.add_column("retained", justify="right", no_wrap=True)
         if ranking.kept.low is not None:
             table.add_column(f"{LEVEL:.0%} interval", justify="right", no_wrap=True)
-    names = ("id", "class", *extra[0], *extra[1], *kept_names(ranking))
+    listed = [
+        (place, ranked_row(result, ranking, rank, place))
+        for rank, place in shown(ranking, top, reverse and result.on != SELF, only)
+    ]
+    classes = ("class",) if any(row["class"] for _, row in listed) else ()
+    names = ("id", *classes, *extra[0], *extra[1], *kept_names(ranking))
     for name in names:
         table.add_column(name, no_wrap=True)
     # Where the terminal is narrow, the text alone gives way.
     table.add_column("text", overflow="fold")
     scale = NumberScale.of(ranking.influence)
-    rows = list(shown(ranking, top, reverse and result.on != SELF, only))
-    pieces = excerpts_at(result.pool, [place for _, place in rows])
-    for rank, place in rows:
-        row = ranked_row(result, ranking, rank, place)
+    pieces = excerpts_at(result.pool, [place for place, _ in listed])
+    for place, row in listed:
         span = [scale.span(row["low"], row["high"], "+.3g")] if bounds else []
-        cells = [str(rank), scale.number(row["influence"], "+.3g"), *span, *kept_cells(ranking, place)]
-        cells += [written_id(row["id"]), row["class"]]
+        cells = [str(row["rank"]), scale.number(row["influence"], "+.3g"), *span, *kept_cells(ranking, place)]
+        cells += [written_id(row["id"]), *(row[name] for name in classes)]
         if result.flipped is not None:
             cells.append("flipped" if row["flipped"] else "")
         if ranking.verdicts is not None:

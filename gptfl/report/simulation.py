@@ -10,6 +10,7 @@ from rich.text import Text
 
 from gptfl.core.excerpts import excerpts
 from gptfl.core.texts import json_text, shown_line, written_id
+from gptfl.influence.two_sides import OPEN
 from gptfl.report.number_scale import NumberScale
 from gptfl.report.pictures import save_figure
 from gptfl.report.plain import with_plain
@@ -64,9 +65,13 @@ def change_text(result: Simulation) -> str:
     """The change of the mean, and its interval where there is one: ``-0.05 [-0.09, -0.01]``."""
     if not result.change_intervals:
         return f"{result.mean_change:+.4g}"
-    known = result.change_intervals
-    low, high = known[LEVEL if LEVEL in known else max(known)]
+    low, high = _change_interval(result)
     return f"{result.mean_change:+.3g} [{low:+.3g}, {high:+.3g}]"
+
+
+def _change_interval(result: Simulation) -> tuple[float, float]:
+    known = result.change_intervals
+    return known[LEVEL if LEVEL in known else max(known)]
 
 
 def simulation_table(result: Simulation) -> Table:
@@ -119,12 +124,14 @@ def _shown(recorded: float, scale: NumberScale) -> str:
 
 
 def direction(result: Simulation) -> str:
-    """Whether the mean change is for the better, and whether its interval leaves that open."""
+    """Whether the mean change is for the better, where its interval doesn't leave that open."""
     if result.mean_change == 0 or math.isnan(result.mean_change):
         return "no change"
     said = "better" if (result.mean_change > 0) == result.metric.higher_is_better else "worse"
-    low, high = result.change_intervals.get(LEVEL, (math.nan, math.nan))
-    return f"{said}, or no change: the interval holds 0" if low <= 0.0 <= high else said
+    if not result.change_intervals:
+        return f"{said}; no interval says how surely"
+    low, high = _change_interval(result)
+    return f"{OPEN}: the interval holds 0" if low <= 0.0 <= high else said
 
 
 def to_dict(result: Simulation) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from gptfl.core.texts import json_text, parse_json, written_id
+from gptfl.core.texts import counted, json_text, parse_json, written_id
 from gptfl.evaluation.verification import PairedDifference, Verification
 from gptfl.report.calibration import coverage_dict, percent
 from gptfl.report.cells import NOTHING
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 MAX_BYTES = 64 * 2**20
 """No verification that is read again is larger."""
 SHOWN = 5
-"""How many test examples the table lists: those that ended furthest from the average run, and those missed most."""
+"""How many test examples the table lists: those that ended furthest from what is compared, and those missed most."""
 DRAWN = 4
 """How many of them the picture has, half of each kind."""
 SAID = {
@@ -109,7 +109,7 @@ def _paired(paired: PairedDifference) -> dict[str, Any]:
 def paired_pairs(paired: PairedDifference) -> dict[str, str]:
     """What pairs of trainings came to, by line: against what, the recorded change and whether it is clear, the predicted."""
     count = len(paired.changes)
-    of = "1 pair" if count == 1 else f"{count} pairs"
+    of = counted(count, "pair")
     found = {"against": f"{paired.mean:.4g}, {paired.against}, trained in the same orders"}
     recorded = f"{paired.change:+.3g}"
     if paired.interval is not None and paired.standard_error is not None:
@@ -128,7 +128,7 @@ def verification_pairs(found: Verification) -> dict[str, str]:
     """What a verification comes to, by line: the mean predicted, recorded and of the average run, and the scores."""
     predicted, recorded, reference = (NOTHING if mean is None else f"{mean:.4g}" for mean in found.means())
     pairs = {
-        "predicted": f"{predicted} by {found.estimator}, mean of {len(found.tests)} test examples",
+        "predicted": f"{predicted} by {found.estimator}, mean of {counted(len(found.tests), 'test example')}",
         "recorded": recorded,
         "average run": reference,
         **({} if found.paired is None else paired_pairs(found.paired)),
@@ -145,8 +145,8 @@ def verification_pairs(found: Verification) -> dict[str, str]:
 
 
 def trainings(found: Verification) -> str:
-    """How many trainings there were, in words."""
-    return "1 training" if len(found.labels) == 1 else f"{len(found.labels)} trainings"
+    """How many trainings there were, in words: those of the other set count."""
+    return counted(len(found.labels) + (0 if found.paired is None else len(found.paired.labels)), "training")
 
 
 def write_verification(found: Verification, path: Path) -> None:
@@ -191,8 +191,9 @@ def _read_paired(found: object) -> dict[str, Any] | None:
 
 
 def verification_table(found: Verification) -> Table:
-    """The test examples that ended furthest from the average recorded run, and those that the prediction missed most."""
-    predicted, recorded, reference = found.finals()
+    """The test examples that ended furthest from what the question is held against, and those that the prediction missed most."""
+    predicted, recorded, _ = found.finals()
+    reference = found.compared()[1][found.last]
     level = LEVEL if LEVEL in found.intervals else max(found.intervals, default=0.0)
     scale = NumberScale.of(reference if np.isfinite(reference).any() else recorded)
     spans = _spans(found, level, scale)
@@ -203,7 +204,8 @@ def verification_table(found: Verification) -> Table:
         *((f"{level:.0%} interval",) if spans else ()),
     )
     table.add_column("test example")
-    for heading in (*headings, "recorded", "average run", "error"):
+    against = "average run" if found.paired is None else "against"
+    for heading in (*headings, "recorded", against, "change", "error"):
         table.add_column(heading, justify="right")
     for title, size in ((CHANGED, recorded - reference), (MISSED, predicted - recorded)):
         places = _largest(size)
@@ -212,14 +214,17 @@ def verification_table(found: Verification) -> Table:
         for place in places[:SHOWN]:
             numbers = [scale.number(predicted[place]), *(spans[place : place + 1]), scale.number(recorded[place])]
             was = NOTHING if math.isnan(reference[place]) else scale.number(reference[place])
-            error = scale.number(predicted[place] - recorded[place], "+.3g")
-            table.add_row(Text(f"  {written_id(found.tests[place])}"), *numbers, was, error)
+            change, error = recorded[place] - reference[place], predicted[place] - recorded[place]
+            last = (NOTHING if math.isnan(change) else scale.number(change, "+.3g"), scale.number(error, "+.3g"))
+            table.add_row(Text(f"  {written_id(found.tests[place])}"), *numbers, was, *last)
     return table
 
 
 def verification_figure(found: Verification) -> "Figure":
     """The figure: predicted and recorded, the mean over test examples, those that changed most and those missed most."""
-    predicted, recorded, reference = found.finals()
+    predicted, recorded, _ = found.finals()
+    against, trajectories = found.compared()
+    reference = trajectories[found.last]
     shown: dict[int, str] = {}
     for word, size in ((CHANGED, recorded - reference), (MISSED, predicted - recorded)):
         for place in _largest(size)[: DRAWN // 2]:
@@ -229,11 +234,11 @@ def verification_figure(found: Verification) -> "Figure":
         steps=found.steps,
         values=found.predicted,
         intervals={} if found.binary else found.intervals,
-        reference=found.reference,
+        reference=trajectories,
         recorded=found.recorded,
         shown=[(found.tests[place], place, word) for place, word in shown.items()],
         title=f"{found.estimator} against a real training: {found.what}",
-        against="the average recorded run",
+        against=against,
         metric=found.metric,
     )
 

@@ -9,6 +9,7 @@ from jaxtyping import Float, Int
 from gptfl.core import Query
 from gptfl.core.queries import query_for, same_steps
 from gptfl.core.splits import stored_split, usable_runs
+from gptfl.core.texts import counted
 from gptfl.errors import DataError, UsageError
 from gptfl.options.common import Ids
 from gptfl.options.simulation import CounterfactualOptions, SimulatedRunOptions
@@ -157,7 +158,7 @@ def subset_request(
     return SimulationRequest(
         query,
         labels,
-        f"{len(members)} examples{dropped}",
+        f"{counted(len(members), 'example')}{dropped}",
         recipe,
         None,
         notes + _rates_note(source, overrides),

@@ -18,7 +18,7 @@ from gptfl.recording.recording import choose_metric, focused, open_recording
 from gptfl.simulation.fitting import fit_data, fit_fresh, simulator_file, simulator_key
 from gptfl.simulation.holdout import left_note, without_held_out
 from gptfl.simulation.reference import trust_to_keep
-from gptfl.simulation.requirements import NamedEstimator, default_estimator, refusal, unmet_need
+from gptfl.simulation.requirements import NamedEstimator, by_default, default_estimator, refusal, unmet_need
 from gptfl.simulation.simulator import in_memory
 from gptfl.simulation.unseen import hold_out_examples, holdout_notes
 from gptfl.store.kinds import SIMULATOR
@@ -120,7 +120,7 @@ def fit_with(options: FitOptions, *, progress: Progress = silent) -> FitResult:
     sides = () if held_out is None else held_out.sides
     problem = unmet_need(named.estimator, recording, found, chosen) or refusal(named.estimator, sides)
     if problem is not None:
-        raise problem
+        raise problem if options.estimator is not None else by_default(problem, estimator)
     split = stored_split(recording.dynamics.runs)
     check_fit_runs(split, 1 if named.estimator.tags.one_run else FEWEST_FIT_RUNS)
     whole = fit_data(recording, split, chosen, found, seed, progress, named.estimator)

@@ -1,5 +1,6 @@
 """What a simulator predicts for any subset of its pool, as arrays: exactly where it is linear, else by adding up effects."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -62,6 +63,7 @@ def difference_intervals(
     members: Int[np.ndarray, " subset"],
     others: Int[np.ndarray, " other"],
     change: float,
+    chance: float = 0.0,
 ) -> Mapping[float, tuple[float, float]]:
     """By level, between which bounds the change lies that training on one subset instead of another makes.
 
@@ -74,9 +76,10 @@ def difference_intervals(
         members: places in the pool.
         others: those of the subset that it is held against.
         change: what is predicted, about which the interval lies.
+        chance: standard error of ``change`` as the mean over every order, where it is of some orders.
     """
     form = _form_of_recorded(source, recipe)
-    return {} if form is None else _about(form, change, form.difference(members, others)[1])
+    return {} if form is None else _about(form, change, math.hypot(form.difference(members, others)[1], chance))
 
 
 def _form_of_recorded(

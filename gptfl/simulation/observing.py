@@ -48,7 +48,7 @@ def with_observed(source: FittedSimulator, request: SimulationRequest, path: str
         )
     query = request.query
     places = {int(step): place for place, step in enumerate(query.steps)}
-    tests = ExampleIndex(source.scope.test, "test set")
+    tests = ExampleIndex(source.scope.test, "test set", others=("a training example", source.scope.pool))
     found = np.full((len(query.steps), len(source.scope.test)), np.nan)
     path = user_path(path)
     limits = Limits(MAX_LINE, MAX_FILE, 10_000 + 2 * found.size)

@@ -37,7 +37,8 @@ class Reference:
 
     ``values`` are its trajectories at the steps asked, NaN where not known; ``final`` is what predictions
     are compared with: its values at ``step``, the last step asked or, where it isn't known there, the
-    nearest at which it is.
+    nearest at which it is. ``ends`` are the means over test examples at the last step of another subset's curricula, one
+    each; None of the average run.
     """
 
     what: str
@@ -45,6 +46,7 @@ class Reference:
     values: Float[np.ndarray, "recorded test"]
     final: Float[np.ndarray, " test"]
     notes: tuple[str, ...] = ()
+    ends: Float[np.ndarray, " run"] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +81,7 @@ class Simulation(Displayed):
     was recorded (see ``core.Prediction``).
 
     ``change_intervals`` has by level the bounds of ``mean_change`` in the mean over every order, where the estimator
-    tells how sure it is of the difference between two subsets.
+    tells how sure it is of the difference between two subsets; the chance of the orders that were drawn is in them.
 
     ``request`` are the curricula, and ``prediction`` is all that the estimator answered. ``predictions`` and ``figure``
     are the files that it was written to, None where it wasn't; ``unkept`` says why.

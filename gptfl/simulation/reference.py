@@ -12,6 +12,7 @@ from gptfl.core import Run
 from gptfl.core.display import Listed
 from gptfl.core.queries import query_for, same_steps, stacked
 from gptfl.core.splits import stored_split, usable_runs
+from gptfl.core.texts import counted
 from gptfl.errors import DataError, GptflError
 from gptfl.estimators import average
 from gptfl.estimators.baselines import average_run
@@ -210,5 +211,7 @@ def against_subset(source: FittedSimulator, other: OtherSubset, request: Simulat
         query = recipe.query(recipe.orders(members, request.orders, seed), first)
     else:
         query = recipe.every_order(members, first)
-    values = mean_over(source.predict(query).values)
-    return Reference(f"{other.name} ({len(members)} examples)", int(request.query.steps[-1]), values, values[-1])
+    found = source.predict(query).values
+    values, ends = mean_over(found), found[:, -1].mean(axis=1, dtype=np.float64)
+    name = f"{other.name} ({counted(len(members), 'example')})"
+    return Reference(name, int(request.query.steps[-1]), values, values[-1], ends=ends)

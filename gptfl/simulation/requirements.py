@@ -105,6 +105,14 @@ def default_estimator(
     return FEW_RUNS, (f"fits {FEW_RUNS}, since there are gradient features; --estimator {PAPER} is the paper's",)
 
 
+def by_default(problem: DataError, estimator: str) -> DataError:
+    """A problem of the default estimator, with why it is taken, which nobody named."""
+    if estimator != PAPER:
+        return problem  # a note says why
+    why = f"no --estimator is given, and without gradient features it is {PAPER}"
+    return DataError(f"{why}: {problem.problem}", f"{problem.remedy}, or name another with --estimator")
+
+
 def _is_generated(lookup: FeatureLookup, metric: MetricInfo) -> bool:
     """Whether a metric is of generated text, and the loss is there in enough runs to predict it by."""
     dynamics, registry = lookup.recording.dynamics, lookup.recording.registry

@@ -81,27 +81,31 @@ def answered(
     found = simulated(source, request, prediction, versus, trust)
     if other is None:
         return found
-    return replace(found, change_intervals=change_intervals(source, request, other, found.mean_change))
+    changes = prediction.values[:, -1].mean(axis=1, dtype=np.float64) - versus.ends
+    return replace(found, change_intervals=change_intervals(source, request, other, changes))
 
 
 def change_intervals(
-    source: FittedSimulator, request: SimulationRequest, other: OtherSubset, change: float
+    source: FittedSimulator, request: SimulationRequest, other: OtherSubset, changes: Float[np.ndarray, " run"]
 ) -> Mapping[float, tuple[float, float]]:
     """By level, between which bounds the change of the mean lies that a question makes against another subset.
 
-    Nothing where the question isn't about every order, or ``difference_intervals`` has nothing.
+    In the mean over every order. Where some were drawn, what these leave open of that mean is in the bounds, too.
+    Nothing of a single order, whose luck isn't known, and where ``difference_intervals`` has nothing.
 
     Args:
         source: the simulator.
         request: the question.
         other: the subset.
-        change: of the mean over test examples at the last step, in the metric's units.
+        changes: of the mean over test examples at the last step, in the metric's units: of every order as one, or of
+            each that was drawn.
     """
     query = request.query
-    if query.typical is None or query.observed is not None:
+    if query.observed is not None or (query.typical is None and request.orders < 2):
         return {}
+    chance = 0.0 if query.typical is not None else float(changes.std(ddof=1) / np.sqrt(len(changes)))
     members = np.unique(query.batches[query.batches >= 0])
-    return difference_intervals(source, request.recipe, members, other.members, change)
+    return difference_intervals(source, request.recipe, members, other.members, float(changes.mean()), chance)
 
 
 def simulated(

@@ -18,7 +18,7 @@ from gptfl.simulation.given_again import give_again
 from gptfl.simulation.requirements import NamedEstimator, refusal
 from gptfl.simulation.schedule import first_scores
 from gptfl.simulation.unseen import Scope, holdout_from_json, scope_of
-from gptfl.store.id_files import ExampleIndex
+from gptfl.store.id_files import ExampleIndex, pool_index
 from gptfl.store.simulators import SimulatorFile, read_simulator
 from gptfl.store.workspace import FoundFile, Workspace, stem_of
 
@@ -141,7 +141,7 @@ def open_fitted(
         path,
         found,
         named,
-        ExampleIndex(recording.dynamics.pool),
+        pool_index(recording.dynamics.pool, recording.dynamics.test),
         (*notes, *fit_notes(found)),
         _scope(recording, found, named, features),
     )
@@ -216,7 +216,7 @@ def in_memory(
         features: of the whole recording, None where it was fitted without.
     """
     scope = scope_of(recording.dynamics, recording.held_out, named.estimator, features)
-    pool = ExampleIndex(recording.dynamics.pool)
+    pool = pool_index(recording.dynamics.pool, recording.dynamics.test)
     return FittedSimulator(recording, path, found, named, pool, fit_notes(found), scope)
 
 
@@ -307,7 +307,9 @@ def with_new_examples(
         if whole.features is None
         else beside(whole.features, new.pool, new.test, source.recording, progress, model),
     )
-    return replace(source, pool=ExampleIndex(scope.pool), scope=scope, new=new, memo={}, notes=(*source.notes, *notes))
+    return replace(
+        source, pool=pool_index(scope.pool, scope.test), scope=scope, new=new, memo={}, notes=(*source.notes, *notes)
+    )
 
 
 def _with_first(source: FittedSimulator, new: "NewExamples", model: str | None, progress: Progress) -> "NewExamples":

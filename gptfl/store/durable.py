@@ -252,4 +252,8 @@ def cannot_write(path: Path, error: OSError) -> ResourceError:
         return ResourceError(f"{path} can't be written: {why}", ELSEWHERE)
     if error.errno in (errno.EEXIST, errno.ENOTDIR, errno.EISDIR):
         return ResourceError(f"{path} can't be written: {why}", f"clear the way, or {ELSEWHERE}")
-    return ResourceError(f"{path} can't be written: {why}", f"mend its permissions, or {ELSEWHERE}")
+    if error.errno in (errno.EACCES, errno.EPERM):
+        return ResourceError(f"{path} can't be written: {why}", f"mend its permissions, or {ELSEWHERE}")
+    if error.errno == errno.ENOENT:  # missing folders are made, but not everywhere
+        return ResourceError(f"{path} can't be written: no folder can be made there ({why})", ELSEWHERE)
+    return ResourceError(f"{path} can't be written: {why}", ELSEWHERE)

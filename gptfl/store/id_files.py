@@ -34,16 +34,29 @@ BATCH_FORM = 'a list of ids such as ["a", "b"], or {"step": 1, "samples_id": ["a
 
 
 class ExampleIndex:
-    """The ids of a pool, or of another set of examples that ``noun`` names, and their places."""
+    """The ids of a pool, or of another set of examples that ``noun`` names, and their places.
 
-    def __init__(self, examples: Sequence[Example], noun: str = "pool", remedy: str = "") -> None:
+    ``others`` are the examples of the other side, by what messages call one of them.
+    """
+
+    def __init__(
+        self,
+        examples: Sequence[Example],
+        noun: str = "pool",
+        remedy: str = "",
+        others: tuple[str, Sequence[Example]] | None = None,
+    ) -> None:
         self.noun = noun
+        self.others = others
         self.remedy = remedy or f"list the {noun}'s ids with gptfl inspect FILE --examples"
         self.places = {name: place for place, name in enumerate(ids_of(examples))}
 
     def place(self, name: str, where: str) -> int:
         """The place of an id. Raises ``DataError`` with the nearest known one."""
         if name not in self.places:
+            if self.others is not None and name in ids_of(self.others[1]):
+                problem = f"{where}: {name[:80]!r} is {self.others[0]}, and not one of the {self.noun}"
+                raise DataError(f"{problem} of {len(self.places)}", self.remedy)
             close = suggest(name, self.places) if len(self.places) <= 20_000 else ""
             remedy = close if close.startswith("did") else self.remedy
             raise DataError(f"{where}: {name[:80]!r} is not an id of the {self.noun} of {len(self.places)}", remedy)
@@ -110,6 +123,11 @@ class ExampleIndex:
         for batch, places in zip(batches, rows, strict=True):
             batch[: len(places)] = places
         return batches
+
+
+def pool_index(pool: Sequence[Example], test: Sequence[Example]) -> ExampleIndex:
+    """The index of a pool; an id of a test example is told as such."""
+    return ExampleIndex(pool, others=("a test example", test))
 
 
 def _parse_batch(text: str, where: str) -> tuple[int | None, list[str]]:

@@ -40,7 +40,7 @@ def read_json_array(path: Path, expected: str, limits: Limits) -> Iterator[Row]:
                 raise DataError(f"{path} has more than {limits.lines:,} rows", "split it, or use fewer rows")
             text.peek()
             place = f"{path}, item {number} (line {text.line})"
-            values = text.value(place, expected)
+            values = text.value(place)
             if not isinstance(values, dict):
                 raise DataError(f"{place} is {shown(values)}, not an object", f"expected {expected}")
             yield Row(place, values)
@@ -73,7 +73,7 @@ class _Window:
             raise DataError(f"{self.path}, line {self.line} {otherwise}", "save the file again as one JSON array")
         self._move(self.at + 1)
 
-    def value(self, place: str, expected: str) -> Any:
+    def value(self, place: str) -> Any:
         """Read the JSON value that begins here."""
         self._fill()
         try:
@@ -83,7 +83,7 @@ class _Window:
             unending = error.at is not None and (error.at - self.at >= self.limits.line or "Unterminated" in str(error))
             if unending and not self.ended:
                 raise self._too_long(place) from error
-            raise DataError(f"{place} {self._placed(error)}", f"expected {expected}") from error
+            raise DataError(f"{place} {self._placed(error)}", "mend its JSON") from error
         if end - self.at > self.limits.line:
             raise self._too_long(place)
         self._move(end)

@@ -17,6 +17,8 @@ MAX_LINES = 10_000_000
 MAX_BLANK = 100_000
 """Lines that hold nothing; a file with more is no list of anything."""
 MAX_SHOWN = 60
+BROKEN = "mend its JSON, or take the line out"
+"""What to do about a row that is no JSON: what fields it should have doesn't help."""
 _BLOCK = 2**20
 
 
@@ -70,16 +72,23 @@ class Line:
         return value
 
 
-def read_json_lines(path: Path, expected: str, limits: Limits | None = None) -> Iterator[Line]:
+def read_json_lines(
+    path: Path, expected: str, limits: Limits | None = None, broken: str | None = None
+) -> Iterator[Line]:
     """Yield the objects of a file, one a line; blank lines are skipped. No line is held longer than its turn.
 
-    ``expected`` says in a message what a line should be. Raises ``DataError``, with file and line, as ``text_lines``
-    and ``parse_json`` do, and for what is no object.
+    Args:
+        path: the file or pipe.
+        expected: what a line should be, for messages.
+        limits: how much of it is read.
+        broken: what to do about a line that is no JSON, where that isn't to write what is expected.
+
+    Raises ``DataError``, with file and line, as ``text_lines`` and ``parse_json`` do, and for what is no object.
     """
     limits = limits or Limits(MAX_LINE, MAX_FILE)
     for number, text in text_lines(path, limits):
         if text.strip():
-            yield Line(path, number, _parse(text, f"{path}, line {number}", expected))
+            yield Line(path, number, _parse(text, f"{path}, line {number}", expected, broken))
 
 
 def text_lines(path: Path, limits: Limits) -> Iterator[tuple[int, str]]:
@@ -169,11 +178,11 @@ def _decoded(data: bytes, place: str) -> str:
         raise DataError(f"{place} is not UTF-8 text (byte {error.start + 1})", "save the file as UTF-8") from error
 
 
-def _parse(text: str, place: str, expected: str) -> dict[str, Any]:
+def _parse(text: str, place: str, expected: str, broken: str | None) -> dict[str, Any]:
     try:
         values = parse_json(text)
     except JsonError as error:
-        raise DataError(f"{place} {error}", f"expected {expected}") from error
+        raise DataError(f"{place} {error}", broken or f"expected {expected}") from error
     if not isinstance(values, dict):
         raise DataError(f"{place} is {shown(values)}, not an object", f"expected {expected}")
     return values

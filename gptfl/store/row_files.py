@@ -10,7 +10,7 @@ from gptfl.core.texts import json_text
 from gptfl.errors import DataError
 from gptfl.store.compressed import COMPRESSED, bare_name, is_compressed, open_bytes
 from gptfl.store.json_array import begins_array, read_json_array
-from gptfl.store.jsonlines import Limits, Row, read_json_lines, text_lines
+from gptfl.store.jsonlines import BROKEN, Limits, Row, read_json_lines, text_lines
 from gptfl.store.unpacked import ROW_BYTES, Unpacked
 
 MAX_ROW, MAX_BYTES, MAX_ROWS = 2**20, 2**30, 1_000_000
@@ -80,7 +80,7 @@ def _reader(path: Path, expected: str, limits: Limits) -> Iterator[Row]:
     if name.endswith(ARRAY) and begins_array(path, limits):
         return read_json_array(path, expected, limits)
     if name.endswith((*LINES, *ARRAY)):
-        return (Row(line.place, line.values) for line in read_json_lines(path, expected, limits))
+        return (Row(line.place, line.values) for line in read_json_lines(path, expected, limits, BROKEN))
     raise DataError(f"{path} has no ending that says how its rows are written", f"end its name in {FORMS}")
 
 

@@ -7,7 +7,7 @@ from typing import Any
 from gptfl.core.texts import JsonError, parse_json
 from gptfl.core.turns import ASSISTANT, USER, Turn
 from gptfl.errors import DataError
-from gptfl.tasks.rows import TaskRow, shown
+from gptfl.tasks.rows import EMPTY, TaskRow, shown
 
 LAST, ALL = "last", "all"
 WHICH = (ASSISTANT, LAST, ALL)
@@ -22,6 +22,7 @@ ROLES: Mapping[str, str] = {
 WORDS = {"role": ("role", "from"), "content": ("content", "value")}
 MORE = ("tool_calls", "name", "tool_call_id", "reasoning_content")
 """What else chat templates read of a message."""
+MESSAGES = 'write messages as [{"role": "user", "content": "…"}, …]'
 ROOM = 8
 """Names that a message lists at most."""
 
@@ -43,23 +44,26 @@ def read_turns(row: TaskRow, where: str, value: Any) -> list[tuple[Turn, Mapping
     """
     messages = listed(value)
     if not isinstance(messages, list) or not messages:
-        raise row.wrong(f"{where} is {shown(messages)}, not a list of messages")
+        raise row.wrong(f"{where} is {shown(messages)}, not a list of messages", MESSAGES)
     return [_read(row, f"{where}, message {number}", one) for number, one in enumerate(messages, 1)]
 
 
 def _read(row: TaskRow, where: str, message: Any) -> tuple[Turn, Mapping[str, Any]]:
     if not isinstance(message, dict):
-        raise row.wrong(f"{where} is {shown(message)}, not an object with role and content")
+        raise row.wrong(f"{where} is {shown(message)}, not an object with role and content", MESSAGES)
     keys = {part: next((one for one in words if one in message), None) for part, words in WORDS.items()}
     if keys["role"] is None or (keys["content"] is None and not message.get("tool_calls")):
-        raise row.wrong(f"{where} has the keys {names(message)}, not role and content (or from and value)")
+        raise row.wrong(f"{where} has the keys {names(message)}, not role and content (or from and value)", MESSAGES)
     role = message[keys["role"]]
     if not isinstance(role, str) or role.lower() not in ROLES:
-        raise row.wrong(f"{where} has the role {shown(role)}, none of {', '.join(dict.fromkeys(ROLES.values()))}")
+        raise row.wrong(
+            f"{where} has the role {shown(role)}, none of {', '.join(dict.fromkeys(ROLES.values()))}",
+            "name one of them",
+        )
     content = _content(row, where, None if keys["content"] is None else message[keys["content"]])
     more = {one: message[one] for one in MORE if message.get(one)}
     if not content.strip() and not more.get("tool_calls") and ROLES[role.lower()] in (ASSISTANT, USER):
-        raise row.wrong(f"{where} ({role}) is empty")
+        raise row.wrong(f"{where} ({role}) is empty", EMPTY)
     return Turn(ROLES[role.lower()], content, more=more), message
 
 
@@ -70,13 +74,13 @@ def _content(row: TaskRow, where: str, value: Any) -> str:
     if isinstance(value, str):
         return value
     if not isinstance(value, list):
-        raise row.wrong(f"{where} has the content {shown(value)}, neither a text nor a list of parts")
+        raise row.wrong(f"{where} has the content {shown(value)}, neither a text nor a list of parts", "give a text")
     texts = []
     for part in value:
         text = part.get("text") if isinstance(part, dict) and part.get("type", "text") == "text" else part
         if not isinstance(text, str):
             kind = part.get("type") if isinstance(part, dict) else part
-            raise row.wrong(f"{where} has a part {shown(kind)}, and gptfl reads texts alone")
+            raise row.wrong(f"{where} has a part {shown(kind)}, and gptfl reads texts alone", "leave the row out")
         texts.append(text)
     return "".join(texts)
 
@@ -117,7 +121,8 @@ def _by_field(row: TaskRow, turns: Sequence[tuple[Turn, Mapping[str, Any]]], nam
         value = message.get(name)
         if value not in (None, False, True, 0, 1):
             raise row.wrong(
-                f"message {place + 1} has {name} = {shown(value)}, and --loss-on reads true or false (1 or 0)"
+                f"message {place + 1} has {name} = {shown(value)}, and --loss-on reads true or false (1 or 0)",
+                "give one of them",
             )
         if value:
             chosen.add(place)

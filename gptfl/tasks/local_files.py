@@ -6,7 +6,7 @@ from typing import Any
 
 from gptfl.errors import DataError, ResourceError
 from gptfl.store.compressed import COMPRESSED
-from gptfl.store.jsonlines import Limits, Row, read_json_lines
+from gptfl.store.jsonlines import BROKEN, Limits, Row, read_json_lines
 from gptfl.store.row_files import KINDS, TABLES, is_row_file, read_row_file
 from gptfl.tasks.rows import TaskRow, as_label
 
@@ -49,7 +49,7 @@ def read_rows(path: Path, expected: str) -> Iterator[TaskRow]:
     limits = Limits(MAX_LINE_BYTES, MAX_FILE_BYTES, MAX_ROWS)
     form = f"one JSON object a line with {expected}"
     if not is_row_file(path):  # a pipe, or a file of any name
-        yield from (TaskRow(line.values, line.place, expected) for line in read_json_lines(path, form, limits))
+        yield from (TaskRow(line.values, line.place, expected) for line in read_json_lines(path, form, limits, BROKEN))
         return
     table = any(path.name.lower().endswith(f"{kind}{how}") for kind in TABLES for how in ("", *COMPRESSED))
     for row in read_row_file(path, form, limits):

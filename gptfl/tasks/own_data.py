@@ -7,14 +7,16 @@ from pathlib import Path
 from typing import Any
 
 from gptfl.core import Example, TaskData, fingerprint, user_path
+from gptfl.core.texts import counted
 from gptfl.core.turns import ASSISTANT
 from gptfl.errors import DataError, UsageError
 from gptfl.plugins.settings import utf8
 from gptfl.store.jsonlines import Row
 from gptfl.tasks.base import TooFewError
+from gptfl.tasks.class_hint import class_hint
 from gptfl.tasks.own_files import RowSource, find_sources, one_source, plain_name
 from gptfl.tasks.rows import TaskRow
-from gptfl.tasks.shapes import EXPECTED, RowReader, parse_fields
+from gptfl.tasks.shapes import EXPECTED, TEXT, RowReader, parse_fields
 
 LORA_RATE = 2e-4
 """The learning rate of adapters, unless given."""
@@ -102,7 +104,8 @@ class OwnData:
             _draw(rows.test, test, "test", seed, rows.test_name),
         )
         source = rows.pool_name if rows.split_off else f"{rows.pool_name}, {rows.test_name}"
-        return TaskData(self.name, *drawn, source, "", (*rows.notes, *leaks(*drawn)))
+        files = {"pool": rows.pool_name, "test": rows.test_name}
+        return TaskData(self.name, *drawn, source, "", (*rows.notes, *leaks(*drawn)), files)
 
     def sizes(self) -> tuple[int, int]:
         """How many examples there are to draw the pool and the test examples from."""
@@ -183,11 +186,8 @@ class OwnData:
         examples, places = read_examples(rows(EXPECTED), reader)
         if not examples:
             raise DataError(f"{name} holds no rows", "give it at least one")
-        return (
-            examples,
-            reader,
-            (_understood(name, examples, reader), *_marks(reader), *_duplicates(name, examples, places)),
-        )
+        first = _understood(name, examples, reader)
+        return examples, reader, (first, *_notes(reader, examples), *_duplicates(name, examples, places))
 
 
 _Named = tuple[str, Callable[[str], Iterable[Row]]]
@@ -308,11 +308,13 @@ def _understood(name: str, examples: Sequence[Example], reader: RowReader) -> st
     elif examples and not examples[0].prompt:
         learned = "; learned is the whole text"
     kept = f"; other fields, kept: {', '.join(one[:60] for one in list(reader.kept)[:12])}" if reader.kept else ""
-    return f"{name}: {len(examples):,} rows of {_shape(reader)}{roles}{learned}{kept}"
+    return f"{name}: {counted(len(examples), 'row', ',')} of {_shape(reader)}{roles}{learned}{kept}"
 
 
-def _marks(reader: RowReader) -> tuple[str, ...]:
-    """A line where messages say themselves what is to be learned, and nothing follows it."""
+def _notes(reader: RowReader, examples: Sequence[Example]) -> tuple[str, ...]:
+    """A line where messages say themselves what is to be learned, and nothing follows it, or texts have classes."""
+    if _shape(reader) == TEXT.name:
+        return class_hint(examples, (reader.fields.get("text", "text"), *reader.kept))
     found = next((name for name in reader.marks if name != reader.loss_on), None)
     if found is None or reader.loss_on in reader.marks:
         return ()

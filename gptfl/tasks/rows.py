@@ -7,6 +7,9 @@ from typing import Any
 from gptfl.core.texts import ID_RULE, MOST_DIGITS, id_problem
 from gptfl.errors import DataError
 
+EMPTY = "fill it in, or leave the row out"
+"""What to do about a field or message that holds nothing."""
+
 
 @dataclass(frozen=True, slots=True)
 class TaskRow:
@@ -20,9 +23,9 @@ class TaskRow:
     expected: str
     form: str = "one JSON object a line with"
 
-    def wrong(self, problem: str) -> DataError:
-        """The error that says what is wrong with this row, and what was expected."""
-        return DataError(f"{self.place}: {problem}", f"expected {self.form} {self.expected}")
+    def wrong(self, problem: str, remedy: str | None = None) -> DataError:
+        """The error that says what is wrong with this row, and the remedy: unless given, what was expected."""
+        return DataError(f"{self.place}: {problem}", remedy or f"expected {self.form} {self.expected}")
 
     def get(self, name: str) -> Any:
         """A field's value. Raises ``DataError`` where the row lacks it."""
@@ -74,7 +77,7 @@ class TaskRow:
         if not isinstance(value, str):
             raise self.wrong(f"{where} is {shown(value)}, not a text")
         if not value.strip():
-            raise self.wrong(f"{where} is empty")
+            raise self.wrong(f"{where} is empty", EMPTY)
         return value
 
     def id(self, default: int | str) -> str:

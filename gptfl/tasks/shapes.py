@@ -31,13 +31,14 @@ class Shape:
     chat: bool = False
 
 
+TEXT = Shape("plain text", ("text",))
 SHAPES = (
     Shape("messages", ("messages",), ("tools",), chat=True),
     Shape("ShareGPT conversations", ("conversations",), ("system", "tools"), chat=True),
     Shape("prompt and target", ("prompt", "target"), ("choices", "label")),
     Shape("prompt and completion", ("prompt", "completion"), ("choices", "label", "tools")),
     Shape("Alpaca instruction and output", ("instruction", "output"), ("input", "system")),
-    Shape("plain text", ("text",)),
+    TEXT,
 )
 """In the order in which they are looked for."""
 MARKS = ("weight", "train", "trainable", "loss")
@@ -46,6 +47,8 @@ CHAT_PAIR = Shape("prompt and completion, both of messages", ("prompt", "complet
 CHATS = frozenset(shape.name for shape in (*SHAPES, CHAT_PAIR) if shape.chat)
 """The names of those that are conversations."""
 NAMES = (*dict.fromkeys(name for shape in SHAPES for name in (*shape.needs, *shape.may)), "id")
+NEAR = 0.8
+"""How alike two names are of which one is the other misspelt, from 0 to 1."""
 PAIRS = (
     *(("question", "answer"), ("query", "response"), ("question", "response"), ("prompt", "response")),
     *(
@@ -58,6 +61,16 @@ PAIRS = (
     *(("dialogue", "summary"), ("document", "summary"), ("article", "highlights"), ("user", "assistant")),
 )
 """Fields that often are a prompt and its target, for a message to propose."""
+
+
+def _misspelt(values: Mapping[str, Any]) -> dict[str, str]:
+    """By the names of fields that make no shape, the ones of gptfl's that they nearly are and that would make one."""
+    for shape in SHAPES:
+        others = [name for name in values if name not in shape.needs]
+        near = {name: get_close_matches(name, others, 1, NEAR) for name in shape.needs if name not in values}
+        if near and all(near.values()):
+            return {found[0]: name for name, found in near.items()}
+    return {}
 
 
 def parse_fields(text: str | None) -> dict[str, str]:
@@ -153,6 +166,14 @@ class RowReader:
                 return (
                     CHAT_PAIR if pair else replace(shape, chat=shape.chat or (self.as_chat and "output" in shape.needs))
                 )
+        near = _misspelt(row.values)
+        if near:
+            wrong, right = next(iter(near.items()))
+            also = ",".join(f"{name}={column}" for column, name in near.items())
+            raise DataError(
+                f"{row.place} has the fields {names(row.values)}, no shape that gptfl knows",
+                f"did you mean {right!r} by {wrong!r}? Rename it, or say --fields {also}",
+            )
         guess = next((pair for pair in PAIRS if all(isinstance(row.values.get(one), str) for one in pair)), None)
         prompt, target = guess or ("FIELD", "FIELD")
         raise DataError(
@@ -247,5 +268,5 @@ _MAKERS: Mapping[str, Callable[[RowReader, TaskRow, Mapping[str, Any]], Example]
     **dict.fromkeys(("prompt and target", "prompt and completion"), _pair),
     CHAT_PAIR.name: _chat_pair,
     "Alpaca instruction and output": _alpaca,
-    "plain text": _text,
+    TEXT.name: _text,
 }

@@ -1,7 +1,7 @@
 """From examples to token rows: which tokens go in, and which log-probabilities are asked for."""
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,7 +24,7 @@ class Tokenizer:
     is never cut, but a plain text, which has no prompt, loses its end. ``limit`` is the most tokens of both, as ``option`` sets it, and ``model`` what the model can read.
     Conversations are tokenized as their chat template renders them, ``template`` or the tokenizer's own. ``end_token``
     says whether the token that ends an answer is a part of the target; None: of conversations. ``name`` is what messages
-    call the model.
+    call the model, and ``files`` where the examples of a side are from.
     """
 
     def __init__(
@@ -37,11 +37,12 @@ class Tokenizer:
         end_token: bool | None = None,
         template: str | None = None,
         name: str = "the model",
+        files: Mapping[str, str] | None = None,
     ) -> None:
         self.tokenizer = tokenizer
         self.max_length = limit if model is None else min(limit, model)
         self.by_model = model == self.max_length
-        self.option = option
+        self.option, self.files = option, files or {}
         self.splitter = Splitter(tokenizer)
         self.counts = TokenCounts()
         self.ends = bool(end_token)
@@ -152,13 +153,15 @@ class Tokenizer:
             return room
         raise self._too_long(f"{flag} example {example.id!r}", len(answers[answer]), least, _named(example, answer))
 
-    def _too_long(self, what: str, tokens: int, least: int, named: str = "last target") -> DataError:
+    def _too_long(self, what: str, tokens: int, least: int, named: str = "last answer") -> DataError:
+        file = self.files.get(what.partition(" ")[0])
+        source = "" if file is None else f" of {file}"
         after = f", after {least} that the tokenizer begins every text with," if least > 1 else ""
         limit = f"the model reads at most {self.max_length}"
         remedy = "leave the example out, or use a model that reads longer texts"
         if not self.by_model:
             limit, remedy = f"{self.option} is {self.max_length}", f"raise {self.option}, or leave the example out"
-        return DataError(f"the {named} of {what} has {tokens} tokens{after} and {limit}", remedy)
+        return DataError(f"the {named} of {what}{source} has {tokens} tokens{after} and {limit}", remedy)
 
     def _ended(self, ids: list[int], ended: bool) -> list[int]:
         eos = self.tokenizer.eos_token_id

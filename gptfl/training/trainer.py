@@ -143,11 +143,10 @@ class RecordingTrainer:
         recipe: TrainerSettings,
         group: ProcessGroup = ALONE,
         checkpoint_writer: CheckpointWriter | None = None,
+        files: Mapping[str, str] | None = None,
     ) -> None:
-        self.recipe = recipe
-        self.group = group
+        self.recipe, self.group, self.pool = recipe, group, pool
         self.checkpoint_writer = checkpoint_writer
-        self.pool = pool
         self.tokenizer = Tokenizer(
             loaded.tokenizer,
             recipe.max_length,
@@ -155,6 +154,7 @@ class RecordingTrainer:
             end_token=recipe.end_token,
             template=recipe.chat_template,
             name=f"--model {loaded.source.name}",
+            files=files,
         )
         self.tokenizer.read(pool, "pool")
         self.tokenizer.read(test, "test", any("choices" in metric.needs for metric in metrics))

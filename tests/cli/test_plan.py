@@ -81,14 +81,14 @@ def test_a_plan_says_what_can_be_asked_later(tmp_path):
     assert re.search(r"each run +3 steps of 4, 6 of 24 examples", text)
     assert re.search(r"exposures +a run sees each of its 6 examples 2 times$", text, re.MULTILINE)
     later = (
-        r"ask later +trainings of up to 3 steps, which are 0.5 passes over all 24 examples. The 2 that the recipe has would "
+        r"ask later +trainings of up to 3 steps, 0.5 passes over all 24 examples. The 2 that the recipe has would "
         r"be 12 steps, and what is longer than recorded is refused: --epochs-of pool records as many"
     )
     assert re.search(later, text)
     whole = planned(tmp_path, "--runs", "2", "--epochs", "2", "--epochs-of", "pool")
     assert re.search(r"each run +12 steps of 4, 6 of 24 examples", whole)
     assert re.search(r"exposures +a run sees each of its 6 examples 8 times$", whole, re.MULTILINE)
-    assert re.search(r"ask later .* 12 steps, which are 2 passes over all 24 examples$", whole, re.MULTILINE)
+    assert re.search(r"ask later .* 12 steps, 2 passes over all 24 examples$", whole, re.MULTILINE)
 
 
 def test_what_trainings_of_a_check_cost_stands_under_what_they_are(capsys):

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gptfl.core.texts import JsonError, id_on, id_problem, json_text, parse_json, shown_line, written_id
+from gptfl.core.texts import JsonError, counted, id_on, id_problem, json_text, parse_json, shown_line, written_id
 from gptfl.errors import UNSAFE, DataError, harmless
 
 FINE = (
@@ -109,3 +109,10 @@ def test_texts_for_a_terminal() -> None:
     assert harmless("a\x1bb\u202e") == "a?b?"
     error = DataError("no 'doc  1' here\n  \x1b[2J", "mend\x9bit")
     assert str(error) == "no 'doc  1' here ?[2J: mend?it"
+
+
+def test_one_of_a_thing_is_no_plural() -> None:
+    assert [counted(count, "run") for count in (0, 1, 2)] == ["0 runs", "1 run", "2 runs"]
+    passes = [counted(count, "pass", ".3g", "passes") for count in (0.9999, 1.0, 0.5, 2.0)]
+    assert passes == ["1 pass", "1 pass", "0.5 passes", "2 passes"]
+    assert counted(1200, "row", ",") == "1,200 rows"

@@ -4,18 +4,21 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+import gptfl
 from gptfl.api.compare import compare
 from gptfl.api.simulate import simulate
+from gptfl.core import GradientSketches, SketchPoint
 from gptfl.errors import DataError, ResourceError
 from gptfl.estimators.exposure_gp.estimator import ExposureGp
 from gptfl.estimators.gptfluence.estimator import GPTfluence
 from gptfl.features import whole
-from gptfl.features.lookup import FeatureLookup
+from gptfl.features.lookup import FeatureLookup, find_features
 from gptfl.recording.recording import open_recording
 from gptfl.report.comparison import to_dict
 from gptfl.simulation.fit import fit
 from gptfl.store import features as stored
 from gptfl.store.features import write_features
+from gptfl.store.recordings import write_dynamics
 from gptfl.store.simulators import read_simulator
 from tests.plugin_estimators import Featured, Recall
 from tests.synthetic import synthetic
@@ -160,3 +163,23 @@ def test_who_can_do_without_features_does_and_says_so(space, monkeypatch):
     choice = lookup.provide(Recall())
     assert choice.features is None
     assert choice.notes[-1].startswith("recall goes without features: recall needs all vectors of the pool at once")
+
+
+def test_gradients_of_another_recording_are_told(tmp_path):
+    dynamics, _ = synthetic(6)
+    rows = np.random.default_rng(0).normal(size=(len(dynamics.pool) + len(dynamics.test), 8)).astype(np.float32)
+    point = SketchPoint(4, rows[: len(dynamics.pool)], rows[len(dynamics.pool) :], None)
+    sketched = replace(dynamics, sketches=GradientSketches(7, np.array([4]), np.full(8, 0.1), 8, None, (point,), None))
+    other = replace(sketched, sketches=replace(sketched.sketches, learning_rates=np.full(8, 0.2)))
+    for name, one in (("own", sketched), ("other", other), ("bare", dynamics)):
+        write_dynamics(tmp_path / f"{name}.dynamics.h5", one)
+    gptfl.featurize("gradients", dynamics=tmp_path / "own.dynamics.h5", workspace=tmp_path)
+    path = tmp_path / "own.gradients.features.h5"
+    said = {}
+    for name in ("own", "other", "bare"):
+        recording = open_recording(tmp_path / f"{name}.dynamics.h5", tmp_path)
+        _, said[name] = find_features(recording, path)
+    assert said["own"] == ()
+    for name, has in (("other", "others"), ("bare", "no gradient sketches")):
+        (note,) = said[name]
+        assert f"along another recording's reference run ({name}.dynamics.h5 has {has})" in note

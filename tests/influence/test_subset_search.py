@@ -1,13 +1,15 @@
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 import gptfl
+from gptfl.core import MetricInfo
 from gptfl.core.curriculum import fill_batches
 from gptfl.influence.exchanges import PredictedExchanges
 from gptfl.influence.greedy import ClassQuota
-from gptfl.influence.subset_search import search
+from gptfl.influence.subset_search import exchanged_note, search
 from gptfl.store.features import write_features
 from gptfl.store.recordings import write_dynamics
 from tests.synthetic import synthetic
@@ -87,3 +89,16 @@ def test_what_is_exchanged_is_predicted_to_be_better(tmp_path: Path, options) ->
         assert searched.predicted <= plain.predicted
     if options.get("max_share_per_class"):
         assert max(searched.classes.values()) == 3
+
+
+@pytest.mark.parametrize(("higher", "way"), [(False, "lowers"), (True, "raises")])
+def test_what_exchanges_came_to_is_told_as_a_difference(higher: bool, way: str) -> None:
+    """Two values beside the one predicted of the result, which is of other orders, would be one too many."""
+    metric = MetricInfo("score", higher_is_better=higher)
+    objective = SimpleNamespace(spread=np.zeros(4), overlap=None, source=SimpleNamespace(metric=metric))
+    sign = 1.0 if higher else -1.0
+    note = exchanged_note(objective, 3, 40, sign * 0.5, sign * 0.5 + 0.125)
+    assert note == (
+        "3 of the 40 examples chosen by influence alone were exchanged for others, "
+        f"which {way} the predicted score by 0.125 in the 2 orders of the search"
+    )

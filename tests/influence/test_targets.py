@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from gptfl.errors import DataError, GptflError, UsageError
@@ -64,3 +65,8 @@ def test_ways_to_tell_it_are_known_and_near_misses_are_guessed() -> None:
             check_how(wrong)
         assert caught.value.line.startswith(f"--how {wrong!r} is unknown: ")
         assert remedy in caught.value.line
+
+
+def test_a_single_test_example_is_no_plural() -> None:
+    assert InfluenceTarget("mean", np.arange(1)).text == "the only test example"
+    assert InfluenceTarget("group", np.array([2])).text == "the mean of 1 test example"

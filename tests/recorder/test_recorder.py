@@ -222,10 +222,20 @@ def test_own_losses_are_kept_in_a_table(tmp_path: Path) -> None:
     assert table.split() == ["step,id,loss", "1,p0,0.5", "1,p1,0.25"]
 
 
+@pytest.mark.parametrize("said", [3, 1, 2, None])
+def test_a_run_of_other_steps_than_were_said_says_so(tmp_path: Path, said: int | None) -> None:
+    loop, lines = Loop(), []
+    own = recorder(tmp_path, loop, say=lines.append)
+    record_run(own, loop, BATCHES[:2], steps=said)
+    off = f", where steps={said} was said" if said in (1, 3) else ""
+    assert lines[-1] == f"recorded run-0000 (2 steps{off}) in {own.path}"
+
+
 @pytest.mark.parametrize(
     ("step", "message"),
     [
         (lambda own: own.step([], 0.1), "step 1 has no ids: give the ids"),
+        (lambda own: own.step("p0", 0.1), "are the text 'p0': give a list of ids"),
         (lambda own: own.step(None, 0.1), "the ids of a batch are None"),
         (lambda own: own.step(["p9"], 0.1), "the id 'p9' is not in the pool"),
         (lambda own: own.step([1.5], 0.1), "training example 0 of the batch has the id 1.5"),

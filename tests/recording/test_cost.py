@@ -46,6 +46,15 @@ def test_the_plan_tells_what_sketches_cost(neox: Path, tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
+def test_a_run_too_short_to_come_to_all_of_its_examples_is_told(neox: Path, tmp_path: Path) -> None:
+    estimates: list[CostEstimate] = []
+    for steps in (1, 2):
+        record(neox, tmp_path, steps=steps, record_every=1, dry_run=True, announce=estimates.append)
+    short, enough = estimates
+    assert short.notes[-1] == "a run of 1 step of 3 trains on 3 of its 6 examples: --steps 2 come to all of them"
+    assert not any("trains on" in note for note in enough.notes)
+
+
 def test_passes_are_of_the_subset_and_of_the_pool(neox: Path, tmp_path: Path) -> None:
     estimates: list[CostEstimate] = []
     record(neox, tmp_path, dry_run=True, announce=estimates.append)

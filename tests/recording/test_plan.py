@@ -1,5 +1,8 @@
 """The designs of ``collect``: what they default to, what they refuse, and that a recording of one holds together."""
 
+import json
+import subprocess
+import sys
 from dataclasses import MISSING, fields
 from pathlib import Path
 from typing import Any
@@ -160,3 +163,27 @@ def test_runs_at_once_end_sooner(workers: int | None, left: int, seconds: float 
 def test_where_runs_are_carried_out_is_no_part_of_what_is_asked() -> None:
     here, there = ExecutionOptions(), ExecutionOptions(executor_set={"workers": 2})
     assert repr(here) == repr(there)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ("train='none.jsonl'", "--train none.jsonl does not exist"),
+        ("train='empty.jsonl'", "empty.jsonl holds no rows"),
+        ("train='rows.jsonl', fields='prompt=question,target=b'", "has no field 'question'"),
+        ("train='rows.jsonl', subset_size=9", "--subset-size 9 is larger than --pool 3"),
+    ],
+)
+def test_files_and_numbers_are_looked_at_before_torch_is_loaded(tmp_path: Path, options: str, message: str) -> None:
+    (tmp_path / "empty.jsonl").write_text("")
+    for name in ("rows", "eval"):
+        rows = [{"prompt": f"{name} {number}", "target": " b"} for number in range(3)]
+        (tmp_path / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    code = (
+        "import sys, gptfl\n"
+        f"try: gptfl.collect('tiny', eval='eval.jsonl', workspace='.', {options})\n"
+        "except gptfl.errors.GptflError as error: print(error, 'torch' in sys.modules)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert message in done.stdout
+    assert done.stdout.split()[-1] == "False"

@@ -140,6 +140,15 @@ def test_the_terminals_table_says_how_much_it_shows() -> None:
     assert "--top" not in printed(rich_table(result(), ranking(), None, False), 100)
 
 
+def test_a_pool_without_classes_has_no_column_of_them() -> None:
+    one = ranking()
+    found = result(one)
+    head = printed(rich_table(found, one, None, False), 100).splitlines()
+    bare = replace(found, pool=tuple(Example(example.id, example.prompt, example.target) for example in found.pool))
+    assert any(" class " in line for line in head)
+    assert not any(" class " in line for line in printed(rich_table(bare, one, None, False), 100).splitlines())
+
+
 def test_tokens_name_who_helped_and_who_hurt() -> None:
     tokens = TokenInfluence((" b", "!"), np.array([[1.0, 0.0], [-2.0, 0.0], [3.0, 0.0], [0.5, 0.0]]))
     lines = printed(token_table(result(), tokens), 120).splitlines()

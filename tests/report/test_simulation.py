@@ -33,9 +33,9 @@ def test_the_headline_says_what_would_happen(results: SimpleNamespace) -> None:
 @pytest.mark.parametrize(
     ("change", "higher", "word"),
     [
-        (0.5, True, "better"),
-        (0.5, False, "worse"),
-        (-0.5, False, "better"),
+        (0.5, True, "better; no interval says how surely"),
+        (0.5, False, "worse; no interval says how surely"),
+        (-0.5, False, "better; no interval says how surely"),
         (0.0, True, "no change"),
         (math.nan, True, "no change"),
     ],
@@ -93,10 +93,14 @@ def test_the_picture_shows_up_to_four_and_of_probabilities_no_band(results: Simp
 
 @pytest.mark.parametrize(
     ("bounds", "said"),
-    [((-0.2, -0.05), "better"), ((-0.2, 0.05), "better, or no change: the interval holds 0"), (None, "better")],
+    [
+        ({0.9: (-0.2, -0.05)}, "better"),
+        ({0.9: (-0.2, 0.05)}, "can't tell: the interval holds 0"),
+        ({0.5: (-0.2, 0.05)}, "can't tell: the interval holds 0"),
+        ({}, "better; no interval says how surely"),
+    ],
 )
-def test_a_change_whose_interval_holds_0_may_be_none(results: SimpleNamespace, bounds, said) -> None:
-    known = {} if bounds is None else {0.9: bounds}
+def test_a_change_whose_interval_holds_0_may_go_either_way(results: SimpleNamespace, bounds, said) -> None:
     loss = MetricInfo("loss", higher_is_better=False)
-    found = replace(results.simulation, mean_change=-0.1, metric=loss, change_intervals=known)
+    found = replace(results.simulation, mean_change=-0.1, metric=loss, change_intervals=bounds)
     assert direction(found) == said

@@ -81,6 +81,17 @@ def test_unmet_needs_stop_before_any_work(space, estimator, match):
     assert not list(space.glob("*.simulator.h5"))
 
 
+def test_a_default_that_nobody_named_is_told_with_its_reason(space):
+    (space / "syn.synthetic.features.h5").unlink()
+    with pytest.raises(DataError) as caught:
+        fit(workspace=space)
+    why = "no --estimator is given, and without gradient features it is gptfluence: gptfluence needs features"
+    assert caught.value.problem.startswith(why)
+    assert caught.value.remedy == "run gptfl featurize first, or name another with --estimator"
+    with pytest.raises(DataError, match=r"^gptfluence needs features"):
+        fit("gptfluence", workspace=space)
+
+
 def test_classes_that_are_not_there_are_a_data_error(space):
     write_dynamics(space / "syn.dynamics.h5", synthetic(24, classes=0)[0])
     with pytest.raises(DataError, match="class-share needs classes"):

@@ -1,5 +1,6 @@
 """What a prediction comes to: per test example and over them, with what to know of it."""
 
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -7,9 +8,9 @@ import pytest
 
 from gptfl.core import Prediction
 from gptfl.simulation.counterfactual import Counterfactual
-from gptfl.simulation.forms import difference_intervals
+from gptfl.simulation.forms import difference_intervals, linear_form_of
 from gptfl.simulation.reference import OtherSubset, Trust, against_average
-from gptfl.simulation.simulate import answered, change_intervals, request_of, simulated
+from gptfl.simulation.simulate import answered, request_of, simulated
 from gptfl.simulation.unseen import hold_out_examples, scope_of
 
 SUBSET = ("train-0", "train-4", "train-7")
@@ -83,11 +84,39 @@ def test_an_answer_against_another_subset_tells_how_sure_the_change_is(source_of
     found = answered(source, asked, other, 0, TRUST)
     places = np.array([source.pool.places[one] for one in SUBSET])
     expected = difference_intervals(source, asked.recipe, places, other.members, found.mean_change)
-    assert found.change_intervals == expected
+    assert found.change_intervals.keys() == expected.keys()
+    for level, bounds in expected.items():
+        assert found.change_intervals[level] == pytest.approx(bounds)
     assert all(low < found.mean_change < high for low, high in expected.values())
-    few = request_of(source, replace(choice, every_order=False, orders=2), None, 0)
-    assert change_intervals(source, few, other, 0.0) == {}
     assert answered(source, asked, None, 0, TRUST).change_intervals == {}
+
+
+def test_the_interval_of_some_orders_is_wider_by_their_chance(source_of):
+    source = source_of("exposure-gp")
+    other = OtherSubset.of(source, ("train-1", "train-2"))
+    asked = request_of(source, Counterfactual(subset=SUBSET, orders=3), None, 0)
+    found = answered(source, asked, other, 0, TRUST)
+    places = np.array([source.pool.places[one] for one in SUBSET])
+    theirs = asked.recipe.query(asked.recipe.orders(other.members, 3, 0), asked.query.first[0])
+    ends = [source.predict(query).values[:, -1].mean(axis=1) for query in (asked.query, theirs)]
+    changes = [float(ends[0][order] - ends[1][order]) for order in range(3)]
+    mean = sum(changes) / 3
+    error = (sum((one - mean) ** 2 for one in changes) / 2 / 3) ** 0.5
+    assert error > 0
+    alone = difference_intervals(source, asked.recipe, places, other.members, mean)
+    assert found.change_intervals.keys() == alone.keys() != set()
+    for level, reach in linear_form_of(source).intervals.reach.items():
+        half = alone[level][1] - mean
+        wider = math.sqrt(half**2 + (reach * error) ** 2)
+        assert found.change_intervals[level] == pytest.approx((mean - wider, mean + wider))
+
+
+def test_one_order_and_runs_that_were_recorded_have_no_interval_of_their_change(source_of):
+    source = source_of("exposure-gp")
+    other = OtherSubset.of(source, ("train-1", "train-2"))
+    for choice in (Counterfactual(subset=SUBSET), Counterfactual()):
+        asked = request_of(source, choice, None, 0)
+        assert answered(source, asked, other, 0, TRUST).change_intervals == {}
 
 
 def test_a_subset_held_against_itself_changes_nothing(source_of):

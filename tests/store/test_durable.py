@@ -11,7 +11,7 @@ import pytest
 
 from gptfl.errors import GptflWarning, ResourceError
 from gptfl.store import durable
-from gptfl.store.durable import part_of, put_folder_in_place, put_in_place, remove_leftovers
+from gptfl.store.durable import cannot_write, part_of, put_folder_in_place, put_in_place, remove_leftovers
 from gptfl.store.outputs import written_whole
 from gptfl.store.workspace import Workspace
 
@@ -171,3 +171,18 @@ def test_a_long_name_leaves_room_for_what_is_added(tmp_path: Path) -> None:
     with written_whole(tmp_path / name) as part:
         part.write_text("whole")
     assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+@pytest.mark.parametrize(
+    ("number", "said"),
+    [
+        (errno.EACCES, "Permission denied: mend its permissions, or write elsewhere"),
+        (errno.ENOENT, "no folder can be made there (No such file or directory): write elsewhere"),
+        (errno.EIO, "Input/output error: write elsewhere"),
+        (errno.ENOTDIR, "Not a directory: clear the way, or write elsewhere"),
+        (errno.ENOSPC, "No space left on device: free some space, or write elsewhere"),
+    ],
+)
+def test_the_remedy_fits_why_the_system_refuses(number: int, said: str) -> None:
+    error = cannot_write(Path("a.h5"), OSError(number, os.strerror(number)))
+    assert f"a.h5 can't be written: {said}" in error.line

@@ -47,6 +47,14 @@ def test_a_bad_list_of_ids_is_refused_with_its_place(tmp_path: Path, text: str |
         POOL.select(written(tmp_path, text), "--subset")
 
 
+def test_an_id_of_the_other_side_is_told_as_such() -> None:
+    both = ExampleIndex([Example("a-1", "", "")], others=("a test example", [Example("a-2", "", "")]))
+    with pytest.raises(DataError, match=r"'a-2' is a test example, and not one of the pool of 1: list the pool's ids"):
+        both.select(["a-2"], "--drop")
+    with pytest.raises(DataError, match=r"'a-3' is not an id of the pool of 1: did you mean 'a-1'"):
+        both.select(["a-3"], "--drop")
+
+
 def test_a_bad_sequence_or_file_is_refused(tmp_path: Path) -> None:
     for chosen, problem in ((["rte-1", "rte-1"], "--subset, item 2"), ([], "names no example")):
         with pytest.raises(DataError, match=problem):

@@ -33,13 +33,14 @@ from tests.tasks.task_files import RTE, made, write_splits
         ('{"id": 1.5, "premise": "a", "hypothesis": "b", "label": 1}', "field 'id' is 1.5, not a text"),
     ],
 )
-def test_a_bad_line_is_reported_with_its_place_and_what_was_expected(tmp_path, line, problem):
+def test_a_bad_line_is_reported_with_its_place_and_a_remedy(tmp_path, line, problem):
     folder = write_splits(tmp_path / "d", [{**RTE, "id": 0}, line])
     with pytest.raises(DataError, match=problem) as caught:
         Rte(folder).load(1, 1, 0)
     assert "train.jsonl, line 2" in str(caught.value)
     assert "\n" not in str(caught.value)
     expected = ("premise, hypothesis (texts) and label", "give every row an id of its own", "an id is a text without")
+    expected += ("mend its JSON, or take the line out", "fill it in, or leave the row out")
     assert any(one in caught.value.remedy for one in expected)
 
 

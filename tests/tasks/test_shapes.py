@@ -51,6 +51,16 @@ def test_alpaca_is_worded_as_trainers_word_it_and_a_conversation_where_there_is_
     [
         ({"question": "a", "answer": "b"}, {}, "f, line 7 has the fields question, answer, no shape"),
         ({"question": "a", "answer": "b"}, {}, "--fields prompt=question,target=answer"),
+        ({"mesages": CHAT}, {}, "did you mean 'messages' by 'mesages'? Rename it, or say --fields messages=mesages"),
+        (
+            {"promt": "a", "target": "b"},
+            {},
+            "did you mean 'prompt' by 'promt'? Rename it, or say --fields prompt=promt",
+        ),
+        ({"promt": "a", "taget": "b"}, {}, "say --fields prompt=promt,target=taget"),
+        ({"messages": [{"role": "assistant", "content": ""}]}, {}, "is empty: fill it in, or leave the row out"),
+        ({"text": 5}, {}, "not a text: expected a row with x"),
+        ({"messages": [5]}, {}, 'not an object with role and content: write messages as [{"role"'),
         ({"chosen": "a"}, {}, "--fields prompt=FIELD,target=FIELD"),
         ({}, {}, "has the fields none"),
         ({"prompt": "a", "target": 5}, {}, "field 'target' is 5, not a text"),

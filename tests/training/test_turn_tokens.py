@@ -32,9 +32,13 @@ def test_what_is_too_long_loses_its_beginning_and_says_so() -> None:
     assert "1 of these is a conversation that loses earlier answers" in short.notes[1]
     assert learned(made, conversation(2, 4), limit=4) == "no<|im_end|>"
     with pytest.raises(
-        DataError, match="the last target of pool example 'x' has 2 tokens and --max-length is 2: raise --max"
+        DataError, match="the last answer of pool example 'x' has 2 tokens and --max-length is 2: raise --max"
     ):
         training_rows(Tokenizer(made, 2), [conversation(2, 4)])
+    files = {"pool": "a.jsonl", "test": "b.jsonl"}
+    for flag, file in files.items():
+        with pytest.raises(DataError, match=f"the last answer of {flag} example 'x' of {file} has 2 tokens and"):
+            training_rows(Tokenizer(made, 2, files=files), [conversation(2, 4)], flag)
 
 
 def test_a_conversation_that_is_learned_as_a_whole_loses_its_end() -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from gptfl.core import Example, MetricInfo
-from gptfl.core.texts import written_id
+from gptfl.core.texts import counted, written_id
 from gptfl.errors import GptflError, UsageError
 from gptfl.evaluation.verification import Verification
 from gptfl.influence.frontier import Frontier
@@ -128,7 +128,7 @@ def _(result: Comparison) -> PageParts:
 def _(result: Simulation) -> PageParts:
     last = int(result.steps[-1])
     pairs = {
-        "predicted": f"{result.mean_final:.4g}, mean of {len(result.tests)} test examples at step {last}",
+        "predicted": f"{result.mean_final:.4g}, mean of {counted(len(result.tests), 'test example')} at step {last}",
         "against": f"{result.mean_reference:.4g}, {result.reference.what}",
         "change": f"{change_text(result)} ({direction(result)})",
         "curricula": result.what,
@@ -166,7 +166,7 @@ def _(result: Verification) -> PageParts:
     predicted, recorded, reference = ("–" if mean is None else f"{mean:.4g}" for mean in result.means())
     pairs = {
         "trained on": result.what,
-        "predicted": f"{predicted}, mean of {len(result.tests)} test examples at step {result.steps[result.last]}",
+        "predicted": f"{predicted}, mean of {counted(len(result.tests), 'test example')} at step {result.steps[result.last]}",
         "recorded": recorded,
         "average run": reference,
         **({} if result.paired is None else paired_pairs(result.paired)),
