@@ -18,7 +18,6 @@ from gptfl.errors import DataError
 from gptfl.training.gradients.sides import Side
 from gptfl.training.network import Network
 
-
 QUERY_BYTES = 2**31
 """So many bytes of the test examples' gradients are held at once."""
 
