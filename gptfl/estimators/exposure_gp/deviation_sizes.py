@@ -8,7 +8,7 @@ Molecular Biology 3) has them for genes. How far lengths tell anything is itself
 from collections.abc import Sequence
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 
 PRIOR_RUNS = 4.0
 """The relative sizes of the test examples' deviations count as if seen in this many runs beforehand."""
@@ -84,6 +84,8 @@ def size_power(
     return float(minimize(cost, start, jac=True, method="L-BFGS-B", bounds=bounds).x[0])
 
 
-def _freedom(deviations: Float[np.ndarray, "run test"], known: Bool[np.ndarray, "run test"] | None) -> np.ndarray:
+def _freedom(
+    deviations: Float[np.ndarray, "run test"], known: Bool[np.ndarray, "run test"] | None
+) -> Int[np.ndarray, " test"]:
     counts = np.full(deviations.shape[1], len(deviations)) if known is None else known.sum(axis=0)
-    return np.maximum(counts - 1, 0)
+    return np.asarray(np.maximum(counts - 1, 0))
