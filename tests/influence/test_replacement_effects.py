@@ -15,7 +15,7 @@ from gptfl.simulation.simulator import open_fitted
 from gptfl.store import features as stored
 from gptfl.store.features import write_features
 from gptfl.store.recordings import write_dynamics
-from tests import wrong_forms
+from tests import replacement_forms
 from tests.ranked import TESTS, loop, replaced
 from tests.synthetic import synthetic
 
@@ -75,7 +75,7 @@ def test_an_estimator_without_a_form_for_these_runs_is_simulated(ranked_space, m
 
 @pytest.mark.parametrize(("on", "shape"), [("mean", r"\(1,\), not finite ones of \(9,\)"), ("self", r"\(1, 1\)")])
 def test_an_ill_shaped_answer_is_told_of(ranked_space, on, shape) -> None:
-    with using(build([wrong_forms])):
+    with using(build([replacement_forms])):
         gptfl.fit("misfit", workspace=ranked_space)
         assert isinstance(open_fitted(None, None, ranked_space, "misfit", None).named.estimator, HasReplacementForm)
         with pytest.raises(PluginError, match=f"estimator 'misfit' .* told where runs end by values of shape {shape}"):
