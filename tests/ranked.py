@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from gptfl.core import Example, Query
-from gptfl.influence.simulated import drops, replacements, typical_recipe
+from gptfl.influence.simulated import typical_recipe
+from gptfl.influence.trials import drops, replacements
 from gptfl.plugins.registry import Registry, build, using
 from gptfl.simulation.schedule import first_scores
 from gptfl.store.features import write_features

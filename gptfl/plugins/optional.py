@@ -10,6 +10,7 @@ from gptfl.core import Dynamics, Example, Features, GradientProducts, Progress, 
 from gptfl.core.linear_form import LinearForm
 from gptfl.core.outlook import RunOutlook
 from gptfl.core.presentation_form import PresentationForm
+from gptfl.core.replacement_form import ReplacementForm
 from gptfl.plugins.interfaces import Estimator
 from gptfl.plugins.work import OnStep, Outcome, Unit, Work
 
@@ -284,6 +285,18 @@ class HasPresentationForm(Protocol):
         first need be in the form. ``tests`` are places of the test examples that it is of.
 
         Raises ``DataError`` where what was fitted, or that recipe, allows none.
+        """
+        ...
+
+
+@runtime_checkable
+class HasReplacementForm(Protocol):
+    """What an estimator may also offer: where runs end in which others take one member's places, all of them together."""
+
+    def replacement_form(self, query: Query, replaced: Int[np.ndarray, " run"]) -> ReplacementForm | None:
+        """What others do in the places of the example ``replaced`` of each run of a query, by its place in the pool.
+
+        None where only predicting each of them tells it. Raises ``DataError`` as ``predict`` does.
         """
         ...
 

@@ -28,7 +28,7 @@ OPTIONAL: Mapping[str, Sequence[str]] = {
     "estimator": (
         *("influence", "self_influence", "influence_of", "influence_on_target", "influence_of_groups"),
         *("outlook_on_target", "linear_form", "flops", "mean_influence", "use_vectors", "use_products"),
-        "presentation_form",
+        *("presentation_form", "replacement_form"),
     ),
     "executor": ("perform",),
 }

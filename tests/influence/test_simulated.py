@@ -5,6 +5,7 @@ import pytest
 
 import gptfl
 from gptfl.errors import DataError
+from gptfl.estimators.gptfluence.estimator import GPTfluence
 from gptfl.influence import simulated as simulated_influence
 from gptfl.simulation.simulator import FittedSimulator, open_fitted
 from gptfl.store import features as stored
@@ -23,6 +24,7 @@ from tests.synthetic import synthetic
 @pytest.mark.parametrize(("how", "plainly"), [("drop", dropped), ("replace", replaced)])
 @pytest.mark.parametrize("numbers", [simulated_influence.MAX_NUMBERS, 200])
 def test_batched_influences_are_those_of_a_plain_loop(ranked_space, monkeypatch, how, plainly, numbers) -> None:
+    monkeypatch.setattr(GPTfluence, "replacement_form", lambda self, query, replaced: None)
     monkeypatch.setattr(simulated_influence, "MAX_NUMBERS", numbers)
     fitted = gptfl.fit("gptfluence", workspace=ranked_space, settings={"epochs": 30})
     source = open_fitted(fitted.path, None, ranked_space, None, None)
@@ -54,8 +56,8 @@ def test_runs_over_the_whole_pool_leave_nothing_to_replace_with(tmp_path, teller
 
 @pytest.mark.parametrize("how", ["drop", "replace"])
 def test_influence_on_themselves_is_found_for_some_examples_at_a_time(ranked_space, monkeypatch, how) -> None:
-    settings = {"epochs": 30}
-    gptfl.fit("gptfluence", workspace=ranked_space, settings=settings)
+    monkeypatch.setattr(GPTfluence, "replacement_form", lambda self, query, replaced: None)
+    gptfl.fit("gptfluence", workspace=ranked_space, settings={"epochs": 30})
     whole = gptfl.rank(workspace=ranked_space, on="self", how=how, orders=2, seed=5).rankings[0].influence
     asked = []
     predict = FittedSimulator.predict

@@ -1,26 +1,28 @@
 """The paper's simulator: an n-order Markov recurrence whose factors come from example vectors."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Self
 
 import numpy as np
 import torch
+from jaxtyping import Int
 from torch import Tensor
 
 from gptfl.core import Features, FitData, Prediction, Query, Unseen
 from gptfl.core.blocked_rows import Elsewhere
 from gptfl.core.examples import relative_weights
 from gptfl.errors import DataError
-from gptfl.estimators.baselines import begun, clock_arrays, clock_from, clock_of, training_runs
+from gptfl.estimators.baselines import clock_arrays, clock_from, clock_of, training_runs
 from gptfl.estimators.clock import Clock
+from gptfl.estimators.gptfluence.asked import AskedRuns, asked_of
 from gptfl.estimators.gptfluence.batches import interval_counts, join, modal_size, usual_batch
-from gptfl.estimators.gptfluence.initialisation import start
-from gptfl.estimators.gptfluence.mean_run import MeanTrajectory, mean_exposure, pushes
+from gptfl.estimators.gptfluence.initialisation import STARTS
+from gptfl.estimators.gptfluence.mean_run import MeanTrajectory, mean_exposure
 from gptfl.estimators.gptfluence.numerics import flushed_denormals, one_thread
 from gptfl.estimators.gptfluence.pool_rows import PoolRows, standardised
-from gptfl.estimators.gptfluence.projection import Form, fresh, uninformed
-from gptfl.estimators.gptfluence.recurrence import rollout
+from gptfl.estimators.gptfluence.projection import Form
+from gptfl.estimators.gptfluence.replacements import Replacements, replacements_of
 from gptfl.estimators.gptfluence.sides import StreamedSides, VectorSides, asked_sides
 from gptfl.estimators.gptfluence.state import (
     array_of,
@@ -36,7 +38,6 @@ from gptfl.estimators.gptfluence.state import (
 from gptfl.estimators.gptfluence.training import (
     FreeRunning,
     Schedule,
-    TeacherRows,
     TrainedRecurrence,
     fit,
     in_reach,
@@ -60,13 +61,6 @@ WHOLE = "all"
 """The value of ``rollout`` that rolls out the whole of each run."""
 NOTHING, MEAN_RUN = "nothing", "mean-run"
 """The values of ``around``."""
-STARTS: Mapping[
-    str, Callable[[VectorSides | StreamedSides, Sequence[TeacherRows], UpdateRule, torch.Generator], dict[str, Tensor]]
-] = {
-    "average": start,
-    "persistence": lambda sides, parts, law, random: fresh(sides.form, law, random),
-    "random": lambda sides, parts, law, random: uninformed(sides.form, random),
-}
 SETTINGS = (
     "order",
     "projection",
@@ -272,21 +266,20 @@ class GPTfluence:
         Raises ``DataError`` before a fit, on batches or first scores that don't fit the pool or the test
         examples, for unseen examples without vectors, and where a roll-out leaves the range of numbers.
         """
+        return Prediction(self._asked(query).values())
+
+    def replacement_form(self, query: Query, replaced: Int[np.ndarray, " run"]) -> Replacements | None:
+        """Where a query's runs end with others in the places of an example of each (``optional.HasReplacementForm``).
+
+        Raises ``DataError`` as ``predict`` does.
+        """
+        return replacements_of(self._asked(query), replaced)
+
+    def _asked(self, query: Query) -> AskedRuns:
         if not hasattr(self, "parameters_"):
             raise DataError("gptfluence isn't fitted", "call fit or restore first")
         sides = self.sides_ if query.unseen is None else self._sides_of(query.unseen)
-        law, first = self.law_.for_query(query.unseen), query.first / self.scale_
-        clock = None if self.course_ is None else self.clock_
-        grid = query.steps if self.course_ is None else self.course_[0].grid
-        places = None if clock is None else clock.place(query, grid).check()
-        with torch.inference_mode():
-            train, test = sides.project(self.parameters_)
-            push = None
-            if self.course_ is not None:
-                push = pushes(*self.course_, train, test, query, first, places, law)
-        rates = query.learning_rates
-        values = self.scale_ * rollout(train, test, query.batches, query.steps, first, law, rates=rates, push=push)
-        return Prediction(begun(values, clock, query, grid))
+        return asked_of(query, sides, self.parameters_, self.law_, self.scale_, self.course_, self.clock_)
 
     def _sides_of(self, unseen: Unseen) -> VectorSides | StreamedSides:
         if self.standards_ is None:

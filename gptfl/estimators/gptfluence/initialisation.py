@@ -5,13 +5,13 @@ batches add, and its first roll-outs are sound; from a random start the first on
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from gptfl.estimators.gptfluence.projection import fresh, hidden
+from gptfl.estimators.gptfluence.projection import fresh, hidden, uninformed
 from gptfl.estimators.gptfluence.sides import StreamedSides, VectorSides
 from gptfl.estimators.gptfluence.training import TeacherRows
 from gptfl.estimators.gptfluence.update_rule import UpdateRule
@@ -84,3 +84,13 @@ def _ridge(
     penalty = RIDGE * gram.diagonal().mean() + torch.finfo(torch.float32).tiny
     slope = torch.linalg.solve(gram + penalty * torch.eye(len(gram), dtype=gram.dtype), inputs.T @ (target - mean))
     return slope.float(), (mean - centre @ slope).float()
+
+
+STARTS: Mapping[
+    str, Callable[[VectorSides | StreamedSides, Sequence[TeacherRows], UpdateRule, torch.Generator], dict[str, Tensor]]
+] = {
+    "average": start,
+    "persistence": lambda sides, parts, law, random: fresh(sides.form, law, random),
+    "random": lambda sides, parts, law, random: uninformed(sides.form, random),
+}
+"""The values of the setting ``start``."""

@@ -198,3 +198,7 @@ class PoolProjection:
         if not len(counts.members):
             return torch.zeros(self.form.factor, len(counts.sizes), self.form.width)
         return SummedRows(self.rows, counts).project(self.form, self.parameters)
+
+    def at(self, places: Int[np.ndarray, " row"]) -> Float[Tensor, "factor row width"]:
+        """Those of the examples at ascending places."""
+        return project(self.rows.read(places), self.parameters, self.form.sides[0])
