@@ -24,7 +24,7 @@ from gptfl.store.workspace import reference_folder
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from gptfl.training.gradient_sketches import Sketching, SketchSetup
+    from gptfl.training.gradient_sketches import SketchSetup
     from gptfl.training.kept_sketches import KeptSketching
     from gptfl.training.reference_run import Moment, Setup
     from gptfl.training.trainer import RecordingTrainer
@@ -160,6 +160,8 @@ class ReferenceJob:
 
     def sketch_cost(self, trainer: "RecordingTrainer", seconds_per_step: float) -> SketchCost:
         """Time one piece of examples, and scale up; ``seconds_per_step`` is 0 where another has the run's cost."""
+        from gptfl.training.kept_sketches import kept_memory
+
         assert self.sketches is not None  # asked only where sketches are
         setup = self._set_up_sketches(trainer)
         work = setup.piece(self.plan().seed)
@@ -175,7 +177,7 @@ class ReferenceJob:
             dimensions=setup.dimensions,
             per_example=each,
             seconds=count * (pool + test) * each + max(self.sketch_points) * seconds_per_step,
-            memory_bytes=setup.held + count * (3 * pool + 2 * test) * 4 * setup.dimensions,
+            memory_bytes=setup.held + kept_memory(setup),
             file_bytes=self.sketches.bytes(pool, test),
         )
 
@@ -213,7 +215,8 @@ class ReferenceJob:
             for step in self.points:
                 visits.setdefault(step, []).append(multiplying)
         if lacks_sketches:
-            sketching = self._sketcher(trainer, plan, progress)
+            sketching = self._sketching_of(trainer, progress)
+            added += sketching.notes
             for step in self.sketch_points:
                 visits.setdefault(step, []).append(sketching)
 
@@ -223,16 +226,18 @@ class ReferenceJob:
 
         if not visits:
             return tuple(added)
+        rates = None
         if maker is not None and executor is not None and shares_out(executor) and not lacks_products:
-            rates = sketch_by_units(executor, maker, plan, self.sketch_points, sketching, progress)
-        else:
+            rates = sketch_by_units(executor, maker, sketching, progress)
+        if rates is None:
             rates = follow_reference(trainer, plan, visits, visit)
         if lacks_products:
             append_gradients(self.path, multiplying.products(rates))
             multiplying.kept.remove()
             added.append(f"gradient products at steps {_listed(self.points)} of a reference run added")
         if lacks_sketches:
-            append_sketches(self.path, sketching.sketches(rates.rates, rates.scales(trainer, sketching.steps)))
+            append_sketches(self.path, sketching.sketches(rates))
+            sketching.kept.remove()
             added.append(f"gradient sketches at steps {_listed(self.sketch_points)} of a reference run added")
         return tuple(added)
 
@@ -257,21 +262,17 @@ class ReferenceJob:
 
         Blocks that an earlier call left there are taken.
         """
+        sketching = self._sketching_of(trainer, progress)
+        return sketching.follow(), sketching
+
+    def _sketching_of(self, trainer: "RecordingTrainer", progress: Progress) -> "KeptSketching":
         from gptfl.training.kept_sketches import KeptSketching
 
         setup = self._set_up_sketches(trainer)
         sketching = KeptSketching(trainer, self.plan(), self.sketch_points, setup, self.path)
         total = len(self.sketch_points), len(setup.pool) + len(setup.test)
         sketching.on_examples = counting(progress, "sketches", "examples", *total, sketching.done)
-        return sketching.follow(), sketching
-
-    def _sketcher(self, trainer: "RecordingTrainer", plan: "Plan", progress: Progress) -> "Sketching":
-        from gptfl.training.gradient_sketches import Sketching
-
-        setup = self._set_up_sketches(trainer)
-        total = len(self.sketch_points), len(setup.pool) + len(setup.test)
-        on_examples = counting(progress, "sketches", "examples", *total)
-        return Sketching(trainer.pool, trainer.evaluator.test, plan.seed, setup, on_examples)
+        return sketching
 
     def _set_up(self, trainer: "RecordingTrainer") -> "Setup":
         from gptfl.training.reference_run import Setup

@@ -108,7 +108,7 @@ class SketchCost:
     """What the sketches along the reference run come to; seconds from a timed piece, the rest by design.
 
     ``per_example`` are the seconds of one example at one point; ``memory_bytes`` is what gradients and the sketches
-    of all points take beside training.
+    that are in memory at a time take beside training.
     """
 
     points: tuple[int, ...]

@@ -3,8 +3,9 @@
 A block takes its name whole, so that a command that is killed loses no more than the one that it was at.
 """
 
+import re
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -25,11 +26,14 @@ TAIL = ".blocks-"
 class FeatureBlocks:
     """The blocks of one piece of work, in a folder that is made with the first.
 
-    ``work`` is the fingerprint of all that determines the vectors: a block of other work is none of these.
+    ``work`` is the fingerprint of all that determines the vectors: a block of other work is none of these. With ``packed``
+    blocks are smaller, and take several times as long to write.
     """
 
-    def __init__(self, target: Path, encoder: str, identity: Mapping[str, Any], work: str) -> None:
-        self.folder = target.with_name(f"{target.name}{TAIL}{work}")
+    def __init__(
+        self, target: Path, encoder: str, identity: Mapping[str, Any], work: str, *, packed: bool = True
+    ) -> None:
+        self.folder, self.packed = target.with_name(f"{target.name}{TAIL}{work}"), packed
         self.target, self.encoder, self.identity, self.work = target, encoder, identity, work
 
     def keep(self, number: int, sets: Mapping[str, FeatureSet], seconds: float, keys: Sequence[Sequence[str]]) -> None:
@@ -47,7 +51,8 @@ class FeatureBlocks:
             self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise cannot_write(self.folder, error) from error
-        write_features(self._path(number), Features(self.encoder, self.identity, self.work, sets, seconds), *keys)
+        features = Features(self.encoder, self.identity, self.work, sets, seconds)
+        write_features(self._path(number), features, *keys, packed=self.packed)
 
     def find(self, number: int, keys: Sequence[Sequence[str]]) -> Features | None:
         """A block; None where it isn't there.
@@ -58,18 +63,41 @@ class FeatureBlocks:
 
         Raises ``DataError`` for one that is damaged, or of other examples or settings.
         """
-        path = self._path(number)
-        if not path.exists():
+        if not self._path(number).exists():
             return None
-        features, *found = read_feature_rows(path)
-        whose = features.encoder, features.examples, dict(features.identity)
-        if whose != (self.encoder, self.work, dict(self.identity)) or [*map(list, found)] != [*map(list, keys)]:
-            raise DataError(f"{path} holds vectors of other examples or settings", "delete it")
+        features, *found = self.with_keys(number)
+        if [*map(list, found)] != [*map(list, keys)]:
+            raise self.foreign(number)
         return features
 
-    def read(self, number: int) -> Mapping[str, FeatureSet]:
-        """The vectors of a block. Raises ``DataError`` where it can't be read."""
-        return read_feature_rows(self._path(number))[0].sets
+    def with_keys(self, number: int) -> tuple[Features, tuple[str, ...], tuple[str, ...]]:
+        """A block that is there, and the keys of the training and of the test example behind each row.
+
+        Raises ``DataError`` for one that is damaged, or of other settings.
+        """
+        features, pool, test = read_feature_rows(self._path(number))
+        whose = features.encoder, features.examples, dict(features.identity)
+        if whose != (self.encoder, self.work, dict(self.identity)):
+            raise self.foreign(number)
+        return features, pool, test
+
+    def foreign(self, number: int) -> DataError:
+        """The error of a block that isn't of this work."""
+        return DataError(f"{self._path(number)} holds vectors of other examples or settings", "delete it")
+
+    def numbers(self) -> list[int]:
+        """Of the blocks that are there."""
+        found = [re.fullmatch(r"block-(\d+)\.h5", path.name) for path in self.folder.glob("block-*.h5")]
+        return sorted(int(one[1]) for one in found if one)
+
+    def read(self, number: int, only: Collection[str] | None = None) -> Mapping[str, FeatureSet]:
+        """The vectors of a block, those of the sets ``only`` where that is given. Raises ``DataError`` where it can't be read."""
+        return read_feature_rows(self._path(number), only=only)[0].sets
+
+    def delete(self, number: int) -> None:
+        """Delete a block that is no use; one that can't be deleted stays."""
+        with suppress(OSError):
+            self._path(number).unlink()
 
     def remove(self) -> None:
         """Delete all blocks: the features file has their vectors."""
@@ -119,5 +147,5 @@ class RowsOfBlocks(BlockedRows):
     def _rows(self, number: int) -> Float[np.ndarray, "row d"]:
         """Of one block; the last one asked for is held."""
         if self._last is None or self._last[0] != number:
-            self._last = number, np.asarray(self.kept.read(self.first + number)[self.name].train)
+            self._last = number, np.asarray(self.kept.read(self.first + number, (self.name,))[self.name].train)
         return self._last[1]

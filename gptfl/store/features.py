@@ -1,6 +1,6 @@
 """Feature files: the vectors that one encoder gave to the examples of a recording."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +22,12 @@ from gptfl.store.stored_rows import stored_rows
 
 
 def write_features(
-    path: Path, features: Features, pool_digests: Sequence[str] = (), test_digests: Sequence[str] = ()
+    path: Path,
+    features: Features,
+    pool_digests: Sequence[str] = (),
+    test_digests: Sequence[str] = (),
+    *,
+    packed: bool = True,
 ) -> None:
     """Write features, with the digest of the example behind each row so that a cache can find them.
 
@@ -31,12 +36,13 @@ def write_features(
         features: of a recording's examples.
         pool_digests: of the training example behind each row.
         test_digests: of the test example behind each row.
+        packed: whether vectors of a pool that are few are packed; those that don't stay needn't be.
 
     Raises ``DataError`` if the sets' shapes disagree, ``ResourceError`` if it can't be written.
     """
     _check_shapes(features, pool_digests, test_digests, str(path))
     inputs = {"examples": features.examples}
-    if sum(one.train.size for one in features.sets.values()) >= LARGE:
+    if not packed or sum(one.train.size for one in features.sets.values()) >= LARGE:
         with create_large(path, FEATURES, settings=features.identity, inputs=inputs) as large:
             _put_about(large.file, features, pool_digests, test_digests)
             for name, group in _put_sets(large.file, features):
@@ -72,11 +78,13 @@ def read_features(path: Path, *, known: bool = False) -> Features:
     return read_feature_rows(path, known=known)[0]
 
 
-def read_feature_rows(path: Path, *, known: bool = False) -> tuple[Features, tuple[str, ...], tuple[str, ...]]:
+def read_feature_rows(
+    path: Path, *, known: bool = False, only: Collection[str] | None = None
+) -> tuple[Features, tuple[str, ...], tuple[str, ...]]:
     """Read features and the digests of the pool's and the test examples' rows (empty where not kept).
 
     The pool's vectors stay in the file where they are ``LARGE``: they are ``BlockedRows`` then, of which nothing is looked at
-    where they are ``known`` by their digest.
+    where they are ``known`` by their digest. Of sets that aren't among ``only``, where that is given, nothing is read.
     """
     with files.open_file(path, FEATURES, max_bytes=files.whole(path)) as file:
         header = files.header_of(file)
@@ -84,6 +92,8 @@ def read_feature_rows(path: Path, *, known: bool = False) -> tuple[Features, tup
         large = _pool_numbers(group) >= LARGE
         sets = {}
         for name in hdf5.names_in(group):
+            if only is not None and name not in only:
+                continue
             one = hdf5.get_group(group, name)
             if large:
                 train = as_array(stored_rows(path, hdf5.get_dataset(one, "train", 2, "f", known=known)))

@@ -27,11 +27,11 @@ from gptfl.store.files import Header
 from gptfl.store.gradients import get_gradients, put_gradients
 from gptfl.store.jsonlines import shown
 from gptfl.store.kinds import DYNAMICS
-from gptfl.store.large_files import amend_large, create_large
+from gptfl.store.large_files import LargeFile, amend_large, create_large
 from gptfl.store.run_files import check_own, delete_runs, identity, pending, read_beside, run_files, write_run
 from gptfl.store.runs import check_run, get_run, put_run
 from gptfl.store.safety import MAX_BYTES
-from gptfl.store.sketches import get_sketches, put_sketches
+from gptfl.store.sketches import are_large, get_sketches, put_sketches
 from gptfl.store.workspace import runs_folder
 
 _LARGE = ("runs", "gradients", "sketches")
@@ -39,7 +39,8 @@ _LARGE = ("runs", "gradients", "sketches")
 
 
 def write_dynamics(path: Path, dynamics: Dynamics) -> None:
-    """Write a recording, with any number of runs; gradient products that come in blocks are never all in memory.
+    """Write a recording, with any number of runs; gradient products and sketches that come in blocks are never all in
+    memory.
 
     Raises ``DataError`` if a run does not fit its examples or others lie beside the path, ``ResourceError`` if it
     can't be written.
@@ -49,20 +50,26 @@ def write_dynamics(path: Path, dynamics: Dynamics) -> None:
         check_run(run, len(dynamics.pool), len(dynamics.test), dynamics.metrics, str(path))
     check_nothing_beside(path)
     about: dict[str, Any] = {"settings": dynamics.settings, "inputs": {"examples": dynamics.examples}}
-    if dynamics.gradients is not None and dynamics.gradients.in_blocks:
+    gradients, sketches, counts = dynamics.gradients, dynamics.sketches, (len(dynamics.pool), len(dynamics.test))
+    if (gradients is not None and gradients.in_blocks) or (sketches is not None and are_large(sketches, *counts)):
         with create_large(path, DYNAMICS, **about, max_bytes=MAX_BYTES) as large:
             with uninterrupted():
                 _put(large.file, dynamics)
-            put_gradients(large.file, dynamics.gradients, len(dynamics.pool), len(dynamics.test), large)
+            if sketches is not None:
+                put_sketches(large.file, sketches, *counts, large)
+            if gradients is not None:
+                put_gradients(large.file, gradients, *counts, large)
         return
     with files.create(path, DYNAMICS, **about) as file:
         _put(file, dynamics)
-        if dynamics.gradients is not None:
-            put_gradients(file, dynamics.gradients, len(dynamics.pool), len(dynamics.test))
+        if sketches is not None:
+            put_sketches(file, sketches, *counts)
+        if gradients is not None:
+            put_gradients(file, gradients, *counts)
 
 
 def _put(file: h5py.File, dynamics: Dynamics) -> None:
-    """Keep all of a recording but its gradient products."""
+    """Keep all of a recording but what is taken of gradients."""
     hdf5.put_text(file, "metrics", [metric_to_json(metric) for metric in dynamics.metrics.values()])
     group = file.create_group("examples")
     put_examples(group, "pool", dynamics.pool)
@@ -72,8 +79,6 @@ def _put(file: h5py.File, dynamics: Dynamics) -> None:
     runs = file.create_group("runs")
     for run in dynamics.runs:
         put_run(runs, run)
-    if dynamics.sketches is not None:
-        put_sketches(file, dynamics.sketches, len(dynamics.pool), len(dynamics.test))
 
 
 def _check_settings(settings: Mapping[str, Any], path: Path) -> None:
@@ -113,22 +118,25 @@ def append_gradients(path: Path, gradients: GradientProducts) -> None:
 
     Raises ``DataError`` if it has some or they don't fit.
     """
-    if not gradients.in_blocks:
-        with _amended(path) as (file, about):
-            put_gradients(file, gradients, *about.counts)
+    if gradients.in_blocks:
+        with _amended_large(path) as (large, about):
+            put_gradients(large.file, gradients, *about.counts, large)
         return
-    # What a link leads to is replaced, and the link stays.
-    path = real_path(path) if path.is_symlink() else path
-    beside = run_files(path)
-    with amend_large(path, DYNAMICS, MAX_BYTES) as large:
-        with uninterrupted():
-            about = _merged(large.file, path, beside)
-        put_gradients(large.file, gradients, *about.counts, large)
-    delete_runs(path, beside.values())
+    with _amended(path) as (file, about):
+        put_gradients(file, gradients, *about.counts)
 
 
 def append_sketches(path: Path, sketches: GradientSketches) -> None:
-    """Add gradient sketches to a recording. Raises ``DataError`` if it has some or they don't fit."""
+    """Add gradient sketches to a recording; many that lie in files are never all in memory.
+
+    Raises ``DataError`` if it has some or they don't fit.
+    """
+    with files.open_file(path, DYNAMICS, skipped=_LARGE) as file:
+        counts = _about(file).counts
+    if are_large(sketches, *counts):
+        with _amended_large(path) as (large, about):
+            put_sketches(large.file, sketches, *about.counts, large)
+        return
     with _amended(path) as (file, about):
         put_sketches(file, sketches, *about.counts)
 
@@ -214,6 +222,18 @@ def _amended(path: Path) -> Iterator[tuple[h5py.File, _About]]:
     beside = run_files(path)
     with files.amend(path, DYNAMICS) as file:
         yield file, _merged(file, path, beside)
+    delete_runs(path, beside.values())
+
+
+@contextmanager
+def _amended_large(path: Path) -> Iterator[tuple[LargeFile, _About]]:
+    """The same, of which only what changes is in memory."""
+    path = real_path(path) if path.is_symlink() else path
+    beside = run_files(path)
+    with amend_large(path, DYNAMICS, MAX_BYTES) as large:
+        with uninterrupted():
+            about = _merged(large.file, path, beside)
+        yield large, about
     delete_runs(path, beside.values())
 
 

@@ -1,6 +1,6 @@
 """Gradient sketches inside a recording: 16-bit floats with a scale for each row, read a point at a time."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import overload
 
@@ -10,15 +10,20 @@ from jaxtyping import Float, Float16, Float32
 
 from gptfl.core import GradientProducts, GradientSketches, SketchPoint
 from gptfl.core.blocked_rows import BlockedRows, as_array, row_blocks
+from gptfl.core.gradients import PointsInBlocks
 from gptfl.errors import DataError
+from gptfl.interruption import uninterrupted
 from gptfl.store import files, hdf5
 from gptfl.store.gradients import check_gradients, get_own_counted, get_products, put_own_counted, put_products
 from gptfl.store.kinds import DYNAMICS
+from gptfl.store.large_files import LargeFile
 from gptfl.store.seconds import get_seconds, put_seconds
 
 GROUP, PRODUCTS = "sketches", "products"
 ELSE = ("runs", "gradients")
 """Groups of a recording that take long to look through."""
+LARGE = 2**27
+"""Sketches that lie in files and are so many numbers or more go from there to the disk; fewer are packed, in memory."""
 REMEDY = "record it again with gptfl collect --sketches"
 SIDES: Mapping[str, str] = {"train": "pool", "test": "test"} | {
     "preconditioned": "pool",
@@ -36,16 +41,6 @@ def pack(values: Float[np.ndarray, "row d"]) -> tuple[Float16[np.ndarray, "row d
     scales = np.abs(values).max(axis=1, initial=0.0).astype(np.float32)
     divisors = np.where(scales > 0, scales, np.float32(1))
     return (values / divisors[:, None]).astype(np.float16), scales
-
-
-def _packed(
-    values: Float[np.ndarray, "row d"],
-) -> tuple[Float16[np.ndarray, "row d"], Float32[np.ndarray, " row"]]:
-    """What ``pack`` makes of rows, some of which are read at a time."""
-    packed, scales = np.empty(values.shape, dtype=np.float16), np.empty(len(values), dtype=np.float32)
-    for start, rows in row_blocks(values):
-        packed[start : start + len(rows)], scales[start : start + len(rows)] = pack(rows)
-    return packed, scales
 
 
 def unpack(values: Float16[np.ndarray, "row d"], scales: Float32[np.ndarray, " row"]) -> Float32[np.ndarray, "row d"]:
@@ -114,7 +109,17 @@ class StoredPoints(Sequence[SketchPoint]):
         return SketchPoint(step, *(parts.get(name) for name in SIDES))  # type: ignore[arg-type]
 
 
-def put_sketches(file: h5py.File, sketches: GradientSketches, pool: int, test: int) -> None:
+def are_large(sketches: GradientSketches, pool: int, test: int) -> bool:
+    """Whether sketches of so many examples, or the products estimated with them, are written some rows at a time."""
+    if sketches.products is not None and sketches.products.in_blocks:
+        return True
+    each = sketches.dimensions * sum({"pool": pool, "test": test}[side] for side in SIDES.values())
+    return isinstance(sketches.points, PointsInBlocks) and len(sketches.points) * each >= LARGE
+
+
+def put_sketches(
+    file: h5py.File, sketches: GradientSketches, pool: int, test: int, large: LargeFile | None = None
+) -> None:
     """Keep sketches in a recording.
 
     Args:
@@ -122,6 +127,7 @@ def put_sketches(file: h5py.File, sketches: GradientSketches, pool: int, test: i
         sketches: of its examples' gradients.
         pool: how many training examples it has.
         test: how many test examples it has.
+        large: the same recording, where sketches of the pool go to the disk some rows at a time.
 
     Raises ``DataError`` if it has some already or they don't fit it.
     """
@@ -129,18 +135,19 @@ def put_sketches(file: h5py.File, sketches: GradientSketches, pool: int, test: i
     if GROUP in file:
         raise DataError(f"{where} has gradient sketches already", "record under another --name")
     _check_run(sketches.steps, sketches.learning_rates, sketches.dimensions, where)
-    group = file.create_group(GROUP)
-    hdf5.put_number(group, "seed", sketches.seed)
-    hdf5.put_number(group, "dimensions", sketches.dimensions)
-    if sketches.modules:
-        hdf5.put_word(group, "modules", sketches.modules)
-    put_seconds(group, sketches.seconds)
-    put_own_counted(group, sketches.own_counted)
-    hdf5.put_array(group, "steps", sketches.steps)
-    hdf5.put_array(group, "learning_rates", sketches.learning_rates)
+    with uninterrupted():
+        group = file.create_group(GROUP)
+        hdf5.put_number(group, "seed", sketches.seed)
+        hdf5.put_number(group, "dimensions", sketches.dimensions)
+        if sketches.modules:
+            hdf5.put_word(group, "modules", sketches.modules)
+        put_seconds(group, sketches.seconds)
+        put_own_counted(group, sketches.own_counted)
+        hdf5.put_array(group, "steps", sketches.steps)
+        hdf5.put_array(group, "learning_rates", sketches.learning_rates)
     if sketches.products is not None:
         _check_products(sketches.products, sketches.steps, pool, test, where)
-        put_products(group.create_group(PRODUCTS), sketches.products)
+        put_products(group.create_group(PRODUCTS), sketches.products, large)
     points = group.create_group("points")
     for place, step in enumerate(sketches.steps.tolist()):
         one = sketches.point(place)
@@ -148,10 +155,30 @@ def put_sketches(file: h5py.File, sketches: GradientSketches, pool: int, test: i
         for name in SIDES:
             values = getattr(one, name)
             if values is not None:
-                packed, scales = _packed(values)
-                hdf5.put_array(point, name, packed)
-                hdf5.put_array(point, f"{name}_scale", scales)
+                _put_rows(point, name, values, large)
         _check_shapes(point, sketches.dimensions, pool, test)
+
+
+def _put_rows(group: h5py.Group, name: str, values: Float[np.ndarray, "row d"], large: LargeFile | None) -> None:
+    """Keep one array of a point, packed or, in a ``large`` file, where it comes in blocks, one block after the other."""
+    scales = np.empty(len(values), dtype=np.float32)
+
+    def blocks() -> Iterator[Float16[np.ndarray, "row d"]]:
+        for start, rows in row_blocks(values):
+            packed, scales[start : start + len(rows)] = pack(rows)
+            yield packed
+
+    if large is not None and isinstance(values, BlockedRows):
+        large.put_rows(group, name, values.shape, np.dtype(np.float16), blocks())
+    else:
+        packed, end = np.empty(values.shape, np.float16), 0
+        for some in blocks():
+            packed[end : end + len(some)] = some
+            end += len(some)
+        with uninterrupted():
+            hdf5.put_array(group, name, packed)
+    with uninterrupted():
+        hdf5.put_array(group, f"{name}_scale", scales)
 
 
 def get_sketches(file: h5py.File, pool: int, test: int) -> GradientSketches | None:

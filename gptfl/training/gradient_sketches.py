@@ -28,6 +28,12 @@ COPIES = 8
 width and the two sums of their halves."""
 
 
+TOGETHER = 2**24
+"""Numbers of each kind of so many, sketches or estimated products of examples in a row, may be in memory at once."""
+LEAST = 256
+"""And of so many examples at least."""
+
+
 @dataclass(frozen=True)
 class SketchSetup:
     """A trainer's pool and test examples, and the weights whose gradients are sketched.
@@ -49,6 +55,38 @@ class SketchSetup:
         while self._bytes(found) > WIDE_MEMORY:
             found //= 2
         return found if found > self.dimensions else 0
+
+    @property
+    def bytes_each(self) -> int:
+        """What an example's sketches at a point take: three of those that are kept, and two wide ones."""
+        return 4 * (3 * self.dimensions + 2 * self.wide)
+
+    @property
+    def together(self) -> int:
+        """Examples in a row whose sketches are read, and whose gradients are cut into pieces, by themselves."""
+        return max(LEAST, TOGETHER // max(self.dimensions, len(self.test) if self.wide else 0))
+
+    @property
+    def spans(self) -> list[list[range]]:
+        """The examples of the pool and of the test side, ``together`` in a row."""
+        width = self.together
+        return [
+            [range(start, min(start + width, len(side))) for start in range(0, len(side), width)]
+            for side in (self.pool, self.test)
+        ]
+
+    def pieces(self) -> list[list[list[list[int]]]]:
+        """The pieces of one backward pass each that the examples of every span are cut into, of either side."""
+        found = []
+        for side, spans in zip((self.pool, self.test), self.spans, strict=True):
+            weights = Weights.measured(self.tape, side)
+            found.append(
+                [
+                    [[span[i] for i in piece] for piece in pieces_within(side.take(span), weights, self.memory)]
+                    for span in spans
+                ]
+            )
+        return found
 
     def _bytes(self, wide: int) -> int:
         return 4 * COPIES * wide * (len(self.pool) + len(self.test))

@@ -1,7 +1,8 @@
 """Gradient sketches that are kept as they are made: a point's and some examples' at a time, each in a file of its own.
 
 A command that is killed follows the reference run again, which takes little beside the gradients of a large pool, and sketches
-what is lacking. Sketches of all points are never in memory at once.
+what is lacking. Sketches of all examples are never in memory at once. Examples are cut into pieces of one backward pass as where
+they are sketched at once, or by an executor's workers, so that the sketches are the same to the bit.
 """
 
 import time
@@ -13,22 +14,23 @@ import numpy as np
 import torch
 from jaxtyping import Float
 
-from gptfl.core import FeatureSet, GradientProducts, GradientSketches, SketchPoint, fingerprint
-from gptfl.core.blocked_rows import BlockedRows, ScaledRows, as_array
-from gptfl.errors import DataError
+from gptfl.core import GradientProducts, GradientSketches, SketchPoint, fingerprint
+from gptfl.core.blocked_products import BlockedProducts, as_products
+from gptfl.core.blocked_rows import ScaledRows, as_array
 from gptfl.interruption import leaving
 from gptfl.plugins.interfaces import Plan
-from gptfl.store.feature_blocks import FeatureBlocks, RowsOfBlocks
-from gptfl.training.gradient_sketches import Estimated, SketchSetup, finite, products_of
-from gptfl.training.gradients.blocks import Weights, pieces_within
-from gptfl.training.gradients.projection import sketch_each
+from gptfl.store.feature_blocks import FeatureBlocks
+from gptfl.training.gradient_sketches import Estimated, SketchSetup, finite
+from gptfl.training.gradients.projection import ProjectionRequest, sketch_each
+from gptfl.training.kept_products import IN_MEMORY
+from gptfl.training.kept_rows import POOL, TEST, WIDE, Held, KeptRows, SpanRows
 from gptfl.training.reference_run import Followed, Moment, follow_reference, scaled_products
 from gptfl.training.trainer import RecordingTrainer
 
-EXAMPLES = 256
-"""A block has the sketches of at most so many examples of either side."""
+EXAMPLES, SECONDS = 256, 60.0
+"""Sketches are kept once they are of so many examples, or took so long: no more is lost."""
 ENCODER = "gradients"
-NO_KEYS: tuple[list[str], list[str]] = [], []
+SIDES = ("pool", "test")
 ARRAYS = ("train", "preconditioned", "split_train"), ("test", "split_test")
 """What the sketches of the pool and of the test examples that are kept are called, in the order that they are made in."""
 
@@ -36,142 +38,197 @@ ARRAYS = ("train", "preconditioned", "split_train"), ("test", "split_test")
 class KeptSketching:
     """Takes the sketches of all examples' gradients along a reference run, and keeps them beside ``target`` meanwhile.
 
-    ``on_examples(point, step, examples)`` is told of examples that are done now.
+    Call it at each point. ``on_examples(point, step, examples)`` is told of examples that are done now.
     """
 
     def __init__(
         self, trainer: RecordingTrainer, plan: Plan, points: Sequence[int], setup: SketchSetup, target: Path
     ) -> None:
         self.trainer, self.plan, self.points, self.setup = trainer, plan, tuple(points), setup
-        self.sides = setup.pool, setup.test
-        self.count = max(-(-len(side) // EXAMPLES) for side in self.sides)
         self.on_examples: Callable[[int, int, int], None] = lambda point, step, examples: None
-        self.notes: list[str] = []
-        examples = [[one.digest for one in side] for side in (trainer.pool, trainer.evaluator.test)]
-        run = [trainer.network.loaded.weights_hash, repr(trainer.recipe), plan.seed, EXAMPLES, list(self.points)]
-        work = fingerprint(run, plan.batches, setup.dimensions, setup.modules, setup.wide, examples)
-        self.kept = FeatureBlocks(target, ENCODER, {}, work)
-        self._weights = [Weights.measured(setup.tape, side) for side in self.sides]
-        self._seconds: dict[int, float] = {}
-        """What each block took that is there."""
-        for number in range(self.count * len(self.points)):
-            self._look(number)
-        self._own, self._trained = False, 0.0
+        self.examples = trainer.pool, trainer.evaluator.test
+        digests = [[one.digest for one in side] for side in self.examples]
+        run = [trainer.network.loaded.weights_hash, repr(trainer.recipe), plan.seed, setup.together, list(self.points)]
+        work = fingerprint(ENCODER, run, plan.batches, setup.dimensions, setup.modules, setup.wide, digests)
+        # Random numbers hardly pack, and packing them would take longer than many a gradient.
+        self.kept = FeatureBlocks(target, ENCODER, {}, work, packed=False)
+        self.rows = KeptRows(self.kept, len(self.points), setup.spans, bool(setup.wide))
+        self._pieces: list[list[list[list[int]]]] | None = None
+        self.trained = 0.0, False
+        """Seconds that training the run took, and whether each gradient's own square counted in what divides it."""
+
+    @property
+    def notes(self) -> list[str]:
+        """What to tell of sketches that were there."""
+        return self.rows.notes
 
     @property
     def done(self) -> int:
         """Examples over all points that are sketched already."""
-        return sum(self._rows(number % self.count) for number in self._seconds)
+        return self.rows.done
 
     def follow(self) -> GradientSketches:
         """Carry out the reference run and sketch what isn't kept yet; all sketches, read when they are asked for.
 
-        Raises ``DataError`` where the run or a sketch is not finite, ``ResourceError`` where a block can't be written.
+        Raises ``DataError`` where the run or a sketch is not finite, ``ResourceError`` where they can't be written.
         """
         with leaving(self._left):
             followed = follow_reference(self.trainer, self.plan, self.points, self)
-        return self._sketches(followed)
+        return self.sketches(followed)
 
     def __call__(self, moment: Moment) -> None:
-        """Sketch at one point. Raises ``DataError`` where a sketch is not finite."""
+        """Sketch at one point. Raises ``DataError`` where a sketch is not finite, ``ResourceError`` where it can't be kept."""
         place = self.points.index(moment.step)
-        self._trained, self._own = moment.seconds, moment.own_counted
-        for block in range(self.count):
-            number = place * self.count + block
-            if number not in self._seconds:
-                began = time.perf_counter()
-                sets = self._block(moment, place, block)
-                seconds = time.perf_counter() - began
-                self.kept.keep(number, sets, seconds, NO_KEYS)
-                self._seconds[number] = seconds
+        self.trained = moment.seconds, moment.own_counted
+        with leaving(self._left):
+            requests = self.setup.requests(self.plan.seed)
+            # Those of the test examples are what the pool's products are estimated with.
+            for side in (TEST, POOL):
+                for span in range(len(self.setup.spans[side])):
+                    held = self._sketch(moment, place, side, span, requests[side])
+                    self._finish(place, side, span, held)
 
-    def _block(self, moment: Moment, place: int, block: int) -> dict[str, FeatureSet]:
-        """The sketches of a block: a set for each request and power, of either side where both have it."""
-        rows = slice(block * EXAMPLES, (block + 1) * EXAMPLES)
-        setup, made = self.setup, list[dict[str, np.ndarray]]()
-        named = ("pool", self.trainer.pool), ("test", self.trainer.evaluator.test)
-        requests = setup.requests(self.plan.seed)
+    def _sketch(
+        self, moment: Moment, place: int, side: int, span: int, requests: list[ProjectionRequest]
+    ) -> tuple[list[Held], float]:
+        """Sketch what is lacking of a span; the last ones and their seconds, which aren't kept yet.
+
+        Args:
+            moment: where the reference run is.
+            place: of that point.
+            side: which the examples are on.
+            span: which of that side.
+            requests: what is projected.
+        """
+        setup, missing = self.setup, self.rows.missing(place, side, span)
+        if self._pieces is None and missing:
+            self._pieces = setup.pieces()
+        held, began = list[Held](), time.perf_counter()
 
         def on_examples(examples: int) -> None:
             self.on_examples(place, moment.step, examples)
 
-        for number, (side, (name, examples)) in enumerate(zip(self.sides, named, strict=True)):
-            some = side.take(range(len(side))[rows])
-            pieces = pieces_within(some, self._weights[number], setup.memory) if len(some) else []
-            given = moment.denominator, setup.memory, on_examples, pieces
-            found = sketch_each(setup.tape, some, requests[number], *given) if pieces else []
-            made.append(
-                {
-                    f"{one} {power}": finite(values, name, examples[rows], moment.step)
-                    for one, powers in enumerate(found)
-                    for power, values in enumerate(powers)
-                }
-            )
-        sets = {}
-        for key in sorted(made[0].keys() | made[1].keys()):
-            width = next(side[key].shape[1] for side in made if key in side)
-            pool, test = (side.get(key, np.zeros((0, width), dtype=np.float32)) for side in made)
-            sets[key] = FeatureSet(pool, test, "gradient")
-        return sets
+        for piece in self._pieces[side][span] if self._pieces and missing else ():
+            rows = [row for row in piece if row in missing]
+            if not rows:
+                continue
+            spent = time.perf_counter() - began
+            if held and (sum(len(some) for some, _ in held) + len(rows) > EXAMPLES or spent > SECONDS):
+                self._keep(place, side, held, spent)
+                held, began = [], time.perf_counter()
+            given = moment.denominator, setup.memory, on_examples, [range(len(rows))]
+            found = sketch_each(setup.tape, (setup.pool, setup.test)[side].take(rows), requests, *given)
+            held.append((rows, self._finite(side, rows, found, moment.step)))
+        return held, time.perf_counter() - began
 
-    def _look(self, number: int) -> None:
-        """Note a block that is there."""
-        try:
-            found = self.kept.find(number, NO_KEYS)
-        except DataError as error:
-            self.notes.append(f"a block of sketches is made again: {error.problem}")
-            return
-        if found is not None:
-            self._seconds[number] = found.seconds or 0.0
+    def _finite(
+        self, side: int, rows: Sequence[int], found: list[list[torch.Tensor]], step: int
+    ) -> dict[str, Float[np.ndarray, "row d"]]:
+        """Sketches by request and power. Raises ``DataError`` where one is not finite."""
+        examples = [self.examples[side][row] for row in rows]
+        return {
+            f"{one} {power}": finite(values, SIDES[side], examples, step)
+            for one, powers in enumerate(found)
+            for power, values in enumerate(powers)
+        }
 
-    def _rows(self, block: int) -> int:
-        return sum(len(range(len(side))[block * EXAMPLES : (block + 1) * EXAMPLES]) for side in self.sides)
+    def take(self, place: int, side: int, rows: Sequence[int], sets: dict[str, torch.Tensor], seconds: float) -> None:
+        """Keep what was sketched elsewhere, of it what isn't there yet.
+
+        Args:
+            place: of the point.
+            side: which the examples are on.
+            rows: their places there.
+            sets: the sketches, by request and power.
+            seconds: that they took.
+
+        Raises ``DataError`` where one is not finite, ``ResourceError`` where they can't be kept.
+        """
+        places, step = np.asarray(rows), self.points[place]
+        for span in range(len(self.setup.spans[side])):
+            missing = self.rows.missing(place, side, span)
+            (mine,) = np.nonzero([row in missing for row in places.tolist()])
+            if len(mine):
+                named = [self.examples[side][row] for row in places[mine]]
+                some = {name: finite(values[mine], SIDES[side], named, step) for name, values in sets.items()}
+                self._keep(place, side, [(places[mine].tolist(), some)], seconds)
+                seconds = 0.0
+
+    def estimate(self) -> None:
+        """Estimate the products that are lacking once all was sketched elsewhere. Raises ``ResourceError`` as ``take``."""
+        for place in range(len(self.points)):
+            for span in range(len(self.setup.spans[POOL])):
+                self._finish(place, POOL, span, ([], 0.0))
+
+    def _finish(self, place: int, side: int, span: int, last: tuple[list[Held], float]) -> None:
+        """Keep the last sketches of a span, and of the pool's the products that are estimated from wide ones, which are then
+        kept no longer."""
+        held, seconds = last
+        if self.setup.wide and side == POOL:
+            if not self.rows.is_estimated(place, span):
+                self.rows.keep_products(place, span, self._estimated(place, span, held))
+            held = [
+                (rows, {name: one for name, one in sets.items() if not name.startswith(WIDE)}) for rows, sets in held
+            ]
+        if held:
+            self._keep(place, side, held, seconds)
+
+    def _keep(self, place: int, side: int, held: list[Held], seconds: float) -> None:
+        rows = [row for some, _ in held for row in some]
+        sets = {name: np.concatenate([one[name] for _, one in held]) for name in held[0][1]}
+        self.rows.keep(place, side, rows, sets, seconds)
+
+    def _estimated(self, place: int, span: int, held: list[Held]) -> Estimated:
+        device = self.setup.tape.network.device
+        wide = [name for name in self.rows.names(place, TEST) if name.startswith(WIDE)]
+        pool = [self.rows.read(place, POOL, span, name, held) for name in wide]
+        test = [self.rows.whole(place, TEST, name) for name in wide]
+        return Estimated.of(*([torch.from_numpy(values).to(device) for values in side] for side in (pool, test)))
 
     def _left(self) -> str:
-        total = len(self.points) * sum(map(len, self.sides))
+        total = len(self.points) * sum(map(len, self.examples))
         if not self.done:
             return "no gradients were sketched, the same command begins anew"
         return f"{self.done} of {total} sketches are kept, the same command goes on from there"
 
-    def _sketches(self, run: Followed) -> GradientSketches:
+    def sketches(self, run: Followed) -> GradientSketches:
+        """All that was taken along the run, read when it is asked for. Raises ``DataError`` where a file can't be read."""
         scales = run.scales(self.trainer, self.points)
-        points = KeptPoints(self.kept, self.points, [len(side) for side in self.sides], self.setup.dimensions, scales)
-        products = self._products(points, run) if self.setup.wide else None
+        products = self._products(run) if self.setup.wide else None
         return GradientSketches(
             seed=self.plan.seed,
             steps=np.array(self.points, dtype=np.int64),
             learning_rates=run.rates,
             dimensions=self.setup.dimensions,
             modules=self.setup.modules,
-            points=points,
+            points=KeptPoints(self.rows, self.points, self.setup.dimensions, scales),
             products=None if products is None else scaled_products(products, scales),
-            seconds=sum(self._seconds.values()) + self._trained,
-            own_counted=self._own,
+            seconds=self.rows.seconds + self.trained[0],
+            own_counted=self.trained[1],
         )
 
-    def _products(self, points: "KeptPoints", run: Followed) -> GradientProducts:
-        device, found = self.setup.tape.network.device, []
-        for place in range(len(self.points)):
-            sides = [
-                [torch.from_numpy(values).to(device) for values in side] for side in points.wide(place, self.setup.wide)
-            ]
-            found.append(Estimated.of(*sides))
-        return products_of(found, self.plan.seed, self.points, run.rates, self._own)
+    def _products(self, run: Followed) -> GradientProducts:
+        places, rows = range(len(self.points)), self.rows
+        found = GradientProducts(
+            seed=self.plan.seed,
+            steps=np.array(self.points, dtype=np.int64),
+            learning_rates=run.rates,
+            raw=as_products(BlockedProducts([rows.products(place, 0) for place in places])),
+            preconditioned=as_products(BlockedProducts([rows.products(place, 1) for place in places])),
+            self_raw=np.stack([rows.own(place, 0) for place in places]),
+            self_preconditioned=np.stack([rows.own(place, 1) for place in places]),
+            own_counted=self.trained[1],
+        )
+        return found if found.raw.size >= IN_MEMORY else found.in_memory()
 
 
 class KeptPoints(Sequence[SketchPoint]):
-    """The points of sketches that are kept in blocks; ``scales`` are by what the pool's count, None where all do alike."""
+    """The points of sketches that are kept; ``scales`` are by what the pool's count, None where all do alike."""
 
     def __init__(
-        self,
-        kept: FeatureBlocks,
-        steps: Sequence[int],
-        counts: Sequence[int],
-        dimensions: int,
-        scales: Float[np.ndarray, "point pool"] | None,
+        self, rows: KeptRows, steps: Sequence[int], dimensions: int, scales: Float[np.ndarray, "point pool"] | None
     ) -> None:
-        self.kept, self.steps, self.counts, self.dimensions, self.scales = kept, steps, counts, dimensions, scales
-        self.blocks = max(-(-count // EXAMPLES) for count in counts)
+        self.rows, self.steps, self.dimensions, self.scales = rows, steps, dimensions, scales
 
     def __len__(self) -> int:
         return len(self.steps)
@@ -183,7 +240,7 @@ class KeptPoints(Sequence[SketchPoint]):
     def __getitem__(self, place: slice) -> Sequence[SketchPoint]: ...
 
     def __getitem__(self, place: int | slice) -> SketchPoint | Sequence[SketchPoint]:
-        """Whole. Raises ``DataError`` where a block can't be read."""
+        """Whole. Raises ``DataError`` where a file can't be read."""
         if isinstance(place, slice):
             return [self[one] for one in range(len(self))[place]]
         some = self.in_blocks(place)
@@ -191,31 +248,24 @@ class KeptPoints(Sequence[SketchPoint]):
         return SketchPoint(some.step, **{name: None if one is None else np.asarray(one) for name, one in whole.items()})  # type: ignore[arg-type]
 
     def in_blocks(self, place: int) -> SketchPoint:
-        """A point whose pool rows are read when they are asked for. Raises ``DataError`` where a block can't be read."""
+        """A point whose pool rows are read when they are asked for. Raises ``DataError`` where a file can't be read."""
         parts: dict[str, np.ndarray | None] = dict.fromkeys(name for side in ARRAYS for name in side)
-        held = self._sets(place)
-        for power, name in enumerate(ARRAYS[0]):
-            if f"0 {power}" in held:
-                parts[name] = as_array(self._pool(place, f"0 {power}", self.dimensions, self.scales))
-        for power, name in enumerate(ARRAYS[1]):
-            if f"0 {power}" in held:
-                parts[name] = self._test(place, f"0 {power}", self.dimensions)
+        for power, name in enumerate(ARRAYS[POOL]):
+            if f"0 {power}" in self.rows.names(place, POOL):
+                parts[name] = as_array(self._pool(place, f"0 {power}"))
+        for power, name in enumerate(ARRAYS[TEST]):
+            if f"0 {power}" in self.rows.names(place, TEST):
+                parts[name] = self.rows.whole(place, TEST, f"0 {power}")
         return SketchPoint(self.steps[place], **parts)  # type: ignore[arg-type]
 
-    def wide(self, place: int, width: int) -> list[list[Float[np.ndarray, "example wide"]]]:
-        """The sketches of a point that products are estimated from, plain and divided, of the pool and of the tests."""
-        names = [name for name in ("1 0", "1 1") if name in self._sets(place)]
-        pool = [np.asarray(self._pool(place, name, width, None)) for name in names]
-        return [pool, [self._test(place, name, width) for name in names]]
+    def _pool(self, place: int, name: str) -> SpanRows | ScaledRows:
+        rows = SpanRows(self.rows, place, name, self.dimensions)
+        return rows if self.scales is None else ScaledRows(rows, self.scales[place].astype(np.float32))
 
-    def _sets(self, place: int) -> list[str]:
-        return list(self.kept.read(place * self.blocks))
 
-    def _pool(self, place: int, name: str, width: int, scales: Float[np.ndarray, "point pool"] | None) -> BlockedRows:
-        ends = np.minimum(np.arange(1, self.blocks + 1) * EXAMPLES, self.counts[0])
-        rows = RowsOfBlocks(self.kept, name, ends, width, first=place * self.blocks)
-        return rows if scales is None else ScaledRows(rows, scales[place].astype(np.float32))
-
-    def _test(self, place: int, name: str, width: int) -> Float[np.ndarray, "test d"]:
-        blocks = range(place * self.blocks, place * self.blocks + -(-self.counts[1] // EXAMPLES))
-        return np.concatenate([np.zeros((0, width), np.float32), *(self.kept.read(one)[name].test for one in blocks)])
+def kept_memory(setup: SketchSetup) -> int:
+    """Bytes of sketches that are in memory at most, beside gradients: those that aren't kept yet, or what is read again."""
+    made = min(EXAMPLES, max(len(setup.pool), len(setup.test))) * setup.bytes_each
+    # Of a span one kind is read, whole, and then some of it as it is written.
+    again = 4 * setup.dimensions * (2 * len(setup.test) + 2 * min(setup.together, len(setup.pool)))
+    return max(2 * made, again)

@@ -10,14 +10,13 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from gptfl.plugins.interfaces import Plan
-from gptfl.training.gradient_sketches import Sketching, SketchSetup
-from gptfl.training.gradients.blocks import Weights, pieces_within
+from gptfl.training.gradient_sketches import SketchSetup
 from gptfl.training.gradients.denominators import counts_own
 from gptfl.training.gradients.projection import sketch_each
 from gptfl.training.gradients.sides import Side
+from gptfl.training.kept_sketches import KeptSketching
 from gptfl.training.reference_run import Followed, Moment, follow_reference
 from gptfl.training.trainer import RecordingTrainer
 
@@ -26,12 +25,12 @@ Arrays = Mapping[str, np.ndarray]
 
 
 def pieces_of(setup: SketchSetup, part: int, parts: int) -> dict[str, list[list[int]]]:
-    """The pieces of a part, by side. Pieces are in the order of their examples' lengths, so each part has short and long ones."""
-    found = {}
-    for name in SIDES:
-        side: Side = getattr(setup, name)
-        found[name] = pieces_within(side, Weights.measured(setup.tape, side), setup.memory)[part::parts]
-    return found
+    """The pieces of a part, by side.
+
+    In a span pieces are in the order of their examples' lengths, so each part has short and long ones.
+    """
+    whole = zip(SIDES, setup.pieces(), strict=True)
+    return {name: [piece for pieces in spans for piece in pieces][part::parts] for name, spans in whole}
 
 
 def count_pieces(setup: SketchSetup) -> int:
@@ -63,6 +62,9 @@ def take_part(
     """
     mine = pieces_of(setup, part, parts)
     rows = {name: [row for piece in pieces for row in piece] for name, pieces in mine.items()}
+    # A part holds its own examples alone, in the order of its pieces.
+    sides = {name: getattr(setup, name).take(rows[name]) for name in SIDES}
+    own = {name: _in_a_row(mine[name]) for name in SIDES}
     total = len(points) * sum(map(len, rows.values()))
     requests = dict(zip(SIDES, setup.requests(plan.seed), strict=True))
     found: dict[str, np.ndarray] = {f"rows {name}": np.array(places, dtype=np.int64) for name, places in rows.items()}
@@ -77,11 +79,11 @@ def take_part(
         nonlocal spent, trained
         started = time.perf_counter()
         for name in SIDES:
-            side: Side = getattr(setup, name)
-            given = moment.denominator, setup.memory, count, mine[name]
+            side: Side = sides[name]
+            given = moment.denominator, setup.memory, count, own[name]
             for place, made in enumerate(sketch_each(setup.tape, side, requests[name], *given)):
                 for power, values in enumerate(made):
-                    found[_name(moment.step, name, place, power)] = values[rows[name]].cpu().numpy()
+                    found[_name(moment.step, name, place, power)] = values.cpu().numpy()
         spent += time.perf_counter() - started
         trained = moment.seconds
 
@@ -94,32 +96,37 @@ def _name(step: int, side: str, place: int, power: int) -> str:
     return f"step {step} {side} {place} {power}"
 
 
-def put_together(sketching: Sketching, parts: Sequence[Arrays], points: Sequence[int]) -> Followed:
-    """Give all parts' sketches to ``sketching``, as if it had been at each point; what the reference run was like.
+def _in_a_row(pieces: Sequence[Sequence[int]]) -> list[range]:
+    ends = np.cumsum([len(piece) for piece in pieces]).tolist()
+    return [range(end - len(piece), end) for piece, end in zip(pieces, ends, strict=True)]
+
+
+def is_kept(sketching: KeptSketching, part: int, parts: int) -> bool:
+    """Whether ``sketching`` has all that a part would give."""
+    for number, pieces in enumerate(pieces_of(sketching.setup, part, parts).values()):
+        rows = {row for piece in pieces for row in piece}
+        for place in range(len(sketching.points)):
+            spans = range(len(sketching.setup.spans[number]))
+            if any(rows & sketching.rows.missing(place, number, span) for span in spans):
+                return False
+    return True
+
+
+def keep_part(sketching: KeptSketching, given: Arrays) -> Followed:
+    """Give a part's sketches to ``sketching``; what the reference run was like.
 
     Args:
-        sketching: takes them.
-        parts: what ``take_part`` gave of each part.
-        points: the steps that were sketched at.
+        sketching: keeps them.
+        given: what ``take_part`` gave of the part.
 
-    Raises ``DataError`` where a sketch is not finite.
+    Raises ``DataError`` where a sketch is not finite, ``ResourceError`` where they can't be kept.
     """
-    setup = sketching.setup
-    for step in points:
-        sides: list[list[list[Tensor]]] = []
-        for name in SIDES:
-            made: list[list[Tensor]] = []
-            names = [key for key in parts[0] if key.startswith(f"step {step} {name} ")]
-            for key in names:
-                whole = np.zeros((len(getattr(setup, name)), parts[0][key].shape[1]), dtype=parts[0][key].dtype)
-                for part in parts:
-                    whole[part[f"rows {name}"]] = part[key]
-                if key.endswith(" 0"):
-                    made.append([])
-                made[-1].append(torch.from_numpy(whole).to(setup.tape.network.device))
-            sides.append(made)
-        sketching.add(step, *sides)
-    sketching.spent = float(sum(part["seconds"][0] for part in parts))
-    sketching.trained = float(parts[0]["seconds"][1])
-    sketching.own_counted = counts_own(len(parts[0]["rates"]))  # as each part's reference run did
-    return Followed(parts[0]["rates"], tuple(parts[0]["clipped"].tolist()))
+    spent, trained = given["seconds"].tolist()
+    for place, step in enumerate(sketching.points):
+        for number, name in enumerate(SIDES):
+            begin = f"step {step} {name} "
+            found = {key.removeprefix(begin): torch.from_numpy(given[key]) for key in given if key.startswith(begin)}
+            sketching.take(place, number, given[f"rows {name}"].tolist(), found, spent)
+            spent = 0.0
+    sketching.trained = trained, counts_own(len(given["rates"]))  # as each part's reference run did
+    return Followed(given["rates"], tuple(given["clipped"].tolist()))

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from gptfl.core import Dynamics, Example, GradientSketches, silent
+from gptfl.core import Dynamics, Example, GradientSketches, SketchPoint, silent
 from gptfl.errors import DataError, UsageError
 from gptfl.features.extend import beside
 from gptfl.features.featurize import featurize
@@ -17,7 +17,7 @@ from gptfl.store.features import read_features
 from gptfl.store.recordings import read_dynamics
 from gptfl.store.simulators import read_simulator
 from gptfl.store.sketches import pack, unpack
-from gptfl.training import gradient_sketches
+from gptfl.training import kept_sketches
 from tests.recording.test_collect import record, same_recording
 
 
@@ -87,17 +87,18 @@ def test_some_weights_alone_are_sketched(neox: Path, tmp_path: Path) -> None:
 def test_what_is_kept_is_what_was_taken_but_for_rounding(
     neox: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    taken = []
-    make = gradient_sketches.Sketching.sketches
+    taken: list[list[SketchPoint]] = []
+    make = kept_sketches.KeptSketching.sketches
 
     def keep(self: Any, *arguments: Any) -> GradientSketches:
-        taken.append(make(self, *arguments))
-        return taken[0]
+        found = make(self, *arguments)
+        taken.append([*found.points])
+        return found
 
-    monkeypatch.setattr(gradient_sketches.Sketching, "sketches", keep)
+    monkeypatch.setattr(kept_sketches.KeptSketching, "sketches", keep)
     result = record(neox, tmp_path, sketches=True, sketch_points=2, sketch_dimensions=16, runs=1)
     found = sketches_of(read_dynamics(result.path))
-    for one, other in zip(found.points, taken[0].points, strict=True):
+    for one, other in zip(found.points, taken[0], strict=True):
         np.testing.assert_array_equal(one.train, unpack(*pack(other.train)))
         np.testing.assert_array_equal(one.test, unpack(*pack(other.test)))
     assert found.points[1].preconditioned is not None
@@ -107,7 +108,7 @@ def test_an_interrupted_reference_run_leaves_the_recording_whole(
     neox: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     options: dict[str, Any] = {"sketches": True, "sketch_points": 2, "sketch_dimensions": 16, "runs": 1}
-    compute, calls = gradient_sketches.sketch_each, []
+    compute, calls = kept_sketches.sketch_each, []
 
     def interrupted(*given: Any) -> Any:
         calls.append(given)
@@ -115,14 +116,25 @@ def test_an_interrupted_reference_run_leaves_the_recording_whole(
             raise KeyboardInterrupt
         return compute(*given)
 
-    monkeypatch.setattr(gradient_sketches, "sketch_each", interrupted)
+    monkeypatch.setattr(kept_sketches, "sketch_each", interrupted)
     with pytest.raises(KeyboardInterrupt):
         record(neox, tmp_path / "a", **options)
+    kept = [*(tmp_path / "a").glob("*.blocks-*/block-*.h5")]
+    assert len(kept) >= 2
     path = tmp_path / "a" / "errands-small-neox.dynamics.h5"
     assert (len(read_dynamics(path).runs), read_dynamics(path).sketches) == (1, None)
-    monkeypatch.undo()
+
+    def counted(*given: Any) -> Any:
+        calls.append(given)
+        return compute(*given)
+
+    calls.clear()
+    monkeypatch.setattr(kept_sketches, "sketch_each", counted)
     resumed = read_dynamics(record(neox, tmp_path / "a", **options).path)
+    again = len(calls)
     fresh = read_dynamics(record(neox, tmp_path / "b", **options).path)
+    assert len(calls) - again == again + 2
+    assert not [*(tmp_path / "a").glob("*.blocks-*")]
     assert sketches_of(resumed).fingerprint == sketches_of(fresh).fingerprint
 
 

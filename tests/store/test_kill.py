@@ -95,9 +95,9 @@ import os, shutil, sys
 from dataclasses import replace
 from pathlib import Path
 import numpy as np
-from gptfl.core import GradientProducts
+from gptfl.core import GradientProducts, GradientSketches, SketchPoint
 from gptfl.core.blocked_products import BlockedProducts, UnknownRows
-from gptfl.store.recordings import append_gradients, append_run, merge_runs, read_dynamics
+from gptfl.store.recordings import append_gradients, append_run, append_sketches, merge_runs, read_dynamics
 from gptfl.store.durable import remove_leftovers
 from gptfl.store.workspace import runs_folder
 
@@ -108,12 +108,16 @@ one = read_dynamics(start / path.name).runs[0]
 ones = np.ones((1, 4, 2), np.float32)
 products = GradientProducts(1, np.array([0]), np.array([0.1]), ones, ones, ones[:, :, 0], ones[:, :, 0])
 blocked = replace(products, raw=BlockedProducts([UnknownRows((4, 2))]))
+points = (SketchPoint(0, ones[0], ones[0, :2], None),)
+sketches = GradientSketches(1, np.array([0]), np.array([0.1]), 2, None, points)
 commands = {
     "first append": lambda: append_run(path, replace(one, index=1)),
     "append": lambda: append_run(path, replace(one, index=9)),
     "merge": lambda: merge_runs(path),
     "gradients": lambda: append_gradients(path, products),
     "gradients in blocks": lambda: append_gradients(path, blocked),
+    "sketches": lambda: append_sketches(path, sketches),
+    "sketches, products in blocks": lambda: append_sketches(path, replace(sketches, products=blocked)),
 }
 
 def ending(number):
@@ -149,7 +153,8 @@ for name, command in commands.items():
         found = read_dynamics(path)
         indices = [run.index for run in found.runs]
         assert indices in (had, wanted), (name, number, indices)
-        if indices != wanted or ("gradients" in name and found.gradients is None):
+        lacks = ("gradients" in name and found.gradients is None) or ("sketches" in name and found.sketches is None)
+        if indices != wanted or lacks:
             command()
         merge_runs(path)
         for folder in (place, runs_folder(path)):
@@ -158,6 +163,7 @@ for name, command in commands.items():
         found = read_dynamics(path)
         assert [run.index for run in found.runs] == wanted, (name, number)
         assert (found.gradients is not None) == ("gradients" in name)
+        assert (found.sketches is not None) == ("sketches" in name)
         assert [one.name for one in place.iterdir()] == [path.name], (name, number, list(place.iterdir()))
         number += 1
     print(name, number)
@@ -175,7 +181,8 @@ def test_killed_at_every_step(tmp_path: Path, dynamics: Dynamics, make_run: Call
     assert done.returncode == 0, done.stderr
     counts = {name: int(number) for name, number in (line.rsplit(" ", 1) for line in done.stdout.splitlines())}
     # A part, its name, both flushed, and the folder's; or the recording's, and each run that goes.
-    assert counts.keys() == {"first append", "append", "merge", "gradients", "gradients in blocks"}
+    added = {"gradients", "gradients in blocks", "sketches", "sketches, products in blocks"}
+    assert counts.keys() == {"first append", "append", "merge", *added}
     assert min(counts.values()) >= 5
 
 

@@ -1,6 +1,6 @@
 """Gradient sketches in a recording's file: what rounding costs, that they are read late, and what is refused."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,8 +10,10 @@ import numpy as np
 import pytest
 
 from gptfl.core import Dynamics, GradientProducts, GradientSketches, Run, SketchPoint
-from gptfl.core.blocked_rows import BlockedRows
+from gptfl.core.blocked_products import BlockedProducts, as_products
+from gptfl.core.blocked_rows import BlockedRows, as_array
 from gptfl.errors import DataError
+from gptfl.store import sketches as stored
 from gptfl.store.recordings import append_run, append_sketches, read_dynamics, write_dynamics
 from gptfl.store.sketches import pack, unpack
 
@@ -75,6 +77,96 @@ def test_sketches_are_read_as_written_and_change_no_fingerprint(
     bare = read_dynamics(tmp_path / "c.h5").sketches
     assert bare is not None
     assert (bare.modules, bare.seconds) == (None, None)
+
+
+class InBlocks(tuple):
+    """Points whose pool's rows are read some at a time."""
+
+    def in_blocks(self, place: int) -> SketchPoint:
+        one = self[place]
+        names = ("train", "preconditioned", "split_train")
+        pool = {name: as_array(FewRows(getattr(one, name))) for name in names if getattr(one, name) is not None}
+        return replace(one, **pool)
+
+
+class FewRows(BlockedRows):
+    """Rows in memory, three of them at a time."""
+
+    def __init__(self, rows: np.ndarray) -> None:
+        self.rows, self.shape, self.dtype = rows, rows.shape, rows.dtype
+
+    def read(self, start: int, stop: int) -> np.ndarray:
+        return self.rows[start:stop]
+
+    def blocks(self, count: int | None = None) -> Iterator[tuple[int, np.ndarray]]:
+        return super().blocks(3)
+
+
+def test_those_in_blocks_that_are_many_lie_in_one_piece_and_are_the_same(
+    tmp_path: Path, dynamics: Dynamics, sketches: GradientSketches, make_run: Callable[[int], Run], monkeypatch: Any
+) -> None:
+    random = np.random.default_rng(2)
+    arrays = {name: random.normal(size=(2, 4, 2)).astype(np.float32) for name in ("raw", "preconditioned")}
+    own = {f"self_{name}": random.normal(size=(2, 4)).astype(np.float32) for name in arrays}
+    products = GradientProducts(7, sketches.steps, sketches.learning_rates, **arrays, **own)
+    given = replace(sketches, products=products)
+    blocked = {name: as_products(BlockedProducts([FewRows(one) for one in values])) for name, values in arrays.items()}
+    large = replace(given, points=InBlocks(given.points), products=replace(products, **blocked))
+    found = {}
+    for name, one, limit in (
+        ("packed", given, 1),
+        ("few", replace(large, products=products), 2**27),
+        ("many", replace(large, products=products), 1),
+        ("products", large, 2**27),
+    ):
+        monkeypatch.setattr(stored, "LARGE", limit)
+        path = tmp_path / name / "a.dynamics.h5"
+        path.parent.mkdir()
+        write_dynamics(path, dynamics)
+        append_run(path, make_run(7))
+        append_sketches(path, one)
+        read = read_dynamics(path)
+        assert [run.index for run in read.runs] == [*(run.index for run in dynamics.runs), 7]
+        assert read.sketches is not None
+        with h5py.File(path) as file:
+            chunks = file["sketches/points/3/train"].chunks, file["sketches/products/raw"].chunks
+        found[name] = read.sketches.fingerprint, chunks[0] is None, chunks[1] is None
+        with pytest.raises(DataError, match="has gradient sketches already"):
+            append_sketches(path, one)
+        write_dynamics(tmp_path / f"{name}.h5", replace(dynamics, sketches=one))
+        again = read_dynamics(tmp_path / f"{name}.h5").sketches
+        assert again is not None
+        assert again.fingerprint == found[name][0]
+        assert [one.name for one in path.parent.iterdir()] == [path.name]
+    assert len({one[0] for one in found.values()}) == 1
+    assert {name: one[1:] for name, one in found.items()} == {
+        "packed": (False, False), "few": (False, False), "many": (True, False), "products": (True, True)
+    }  # fmt: skip
+
+
+def test_many_whose_writing_ends_leave_what_was_there(
+    tmp_path: Path, dynamics: Dynamics, sketches: GradientSketches, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stored, "LARGE", 1)
+    path = tmp_path / "a.dynamics.h5"
+    write_dynamics(path, dynamics)
+    before = path.read_bytes()
+
+    class Ending(FewRows):
+        def read(self, start: int, stop: int) -> np.ndarray:
+            raise KeyboardInterrupt
+
+    class Points(InBlocks):
+        def in_blocks(self, place: int) -> SketchPoint:
+            return replace(self[place], train=as_array(Ending(self[place].train)))
+
+    with pytest.raises(KeyboardInterrupt):
+        append_sketches(path, replace(sketches, points=Points(sketches.points)))
+    short = replace(sketches, points=InBlocks([replace(one, train=one.train[:2]) for one in sketches.points]))
+    with pytest.raises(DataError, match=r"have the shapes \(2, 6\) and \(2,\), not \(4, 6\) and \(4,\)"):
+        append_sketches(path, short)
+    assert path.read_bytes() == before
+    assert [one.name for one in tmp_path.iterdir()] == [path.name]
 
 
 def test_what_divides_is_kept_and_identifies_sketches_and_products(
