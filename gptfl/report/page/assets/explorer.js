@@ -244,11 +244,11 @@ class Explorer {
     const better = change === 0 ? "no change" : change > 0 === data.metric.higher ? "better" : "worse";
     const half = spread === null || !form.reach ? null : form.reach * spread;
     const between = half === null ? "" : ` [${signed(change - half)}, ${signed(change + half)}]`;
-    const clear = half === null || Math.abs(change) > half ? "" : " The interval holds 0: whether it changes anything is open.";
+    const open = half !== null && change !== 0 && Math.abs(change) <= half;
     line.replaceChildren(
       `Mean ${data.metric.name} at step ${steps[last]}: `,
       element("strong", {}, number(end)),
-      `, ${signed(change)}${between} from ${reference.name} (${better}).${clear}`,
+      `, ${signed(change)}${between} from ${reference.name} (${open ? "can't tell: the interval holds 0" : better}).`,
     );
     this.showNovelty(found);
     const predicted = (values) => ({ ...PREDICTED, values, colour: colour("predicted") });
