@@ -2,7 +2,6 @@
 
 from gptfl.cli import console
 from gptfl.cli.adapter import with_options
-from gptfl.core.texts import counted
 from gptfl.options.apply import ApplyOptions
 
 
@@ -14,6 +13,7 @@ def command(options: ApplyOptions) -> None:
 
     Example: `gptfl rank --only harmful --output harmful.csv`, then `gptfl apply --drop harmful.csv --data train.jsonl`
     """
+    from gptfl.core.texts import counted
     from gptfl.interchange.apply_rows import apply_with
 
     console.warn_of_problems()

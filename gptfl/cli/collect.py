@@ -4,7 +4,6 @@ from gptfl.cli import console
 from gptfl.cli.adapter import with_options
 from gptfl.cli.featurize import next_command
 from gptfl.cli.plan import announce
-from gptfl.core.texts import counted
 from gptfl.options.recording import CollectOptions
 
 
@@ -19,6 +18,7 @@ def command(options: CollectOptions) -> None:
     --runs 24 --subset-size 32 --steps 48 --lr 2e-5 --test 48 --record-every 2`
     """
     from gptfl.api.recording import chooser
+    from gptfl.core.texts import counted
     from gptfl.recording.collect import record
     from gptfl.recording.launch import is_first_process
 

@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING
 
 from gptfl.cli import console
 from gptfl.cli.adapter import with_options
-from gptfl.core.texts import counted
 from gptfl.errors import UsageError
 from gptfl.options.simulation import FitOptions
 
@@ -35,6 +34,8 @@ def command(options: FitOptions) -> None:
 
 
 def _show(result: "FitResult") -> None:
+    from gptfl.core.texts import counted
+
     for text in result.notes:
         console.note(text)
     runs = counted(result.fit_runs, "run") + (

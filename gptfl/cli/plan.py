@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 from rich.filesize import decimal
 
 from gptfl.cli import console
-from gptfl.core.texts import counted
 
 if TYPE_CHECKING:
     from gptfl.recording.cost import CostEstimate
@@ -73,6 +72,8 @@ def _gradients(plan: "CostEstimate") -> dict[str, str]:
 
 def _later(plan: "CostEstimate") -> dict[str, str]:
     """Which trainings the recording can be asked about, beside those that it has."""
+    from gptfl.core.texts import counted
+
     passes = counted(plan.whole_passes, "pass", ".3g", "passes")
     answered = f"trainings of up to {counted(plan.steps, 'step')}, {passes} over all {plan.pool} examples"
     whole = plan.whole_steps

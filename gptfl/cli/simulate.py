@@ -13,7 +13,6 @@ from gptfl.cli.loading import uncollected
 from gptfl.cli.page import page_target, write_result_page
 from gptfl.cli.picture import pictured
 from gptfl.cli.tables import show_table
-from gptfl.core.texts import counted
 from gptfl.errors import UsageError
 from gptfl.options.files import typed
 from gptfl.options.simulation import SimulateOptions
@@ -108,6 +107,7 @@ def _next(options: SimulateOptions, untrainable: bool) -> str:
 
 def show(result: "Simulation") -> None:
     """Print what a simulation came to."""
+    from gptfl.core.texts import counted
     from gptfl.report.simulation import change_text, direction, simulation_table
 
     for text in result.notes:

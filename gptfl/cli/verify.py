@@ -8,7 +8,6 @@ from gptfl.cli.page import page_target, write_result_page
 from gptfl.cli.picture import pictured
 from gptfl.cli.plan import announce_trainings
 from gptfl.cli.tables import show_table
-from gptfl.core.texts import counted
 from gptfl.options.evaluation import VerifyOptions
 
 if TYPE_CHECKING:
@@ -61,6 +60,8 @@ def show(found: "Verification", as_json: bool) -> None:
 
 
 def _announce(plan: "CostEstimate") -> None:
+    from gptfl.core.texts import counted
+
     announce_trainings(
         plan,
         {

@@ -56,8 +56,13 @@ def test_a_drop_is_told_of_every_order_with_an_interval_where_that_is_known(tmp_
     low, high = result.change_intervals[0.9]
     assert (low + high) / 2 == pytest.approx(result.mean_change)
     assert (high - low) / 2 == pytest.approx(form.intervals.reach[0.9] * spread)
-    # Orders that were asked for, another recipe and single runs have no such interval.
-    for other in ({"orders": 2}, {"lr": 0.2}, {"steps": 5}):
+    # That of some orders is wider by their chance.
+    some = gptfl.simulate(workspace=tmp_path, drop=drop, orders=4)
+    few_low, few_high = some.change_intervals[0.9]
+    assert (few_low + few_high) / 2 == pytest.approx(some.mean_change)
+    assert few_high - few_low > high - low
+    # Another recipe and single runs have no such interval.
+    for other in ({"lr": 0.2}, {"steps": 5}):
         assert not gptfl.simulate(workspace=tmp_path, drop=drop, **other).change_intervals
     two = gptfl.simulate(workspace=tmp_path, subset=rest, against=POOL, every_order=True)
     assert two.change_intervals[0.9] == pytest.approx((low, high))

@@ -69,7 +69,7 @@ def test_of_zeros_and_ones_probabilities_are_shown(tmp_path: Path, capsys: pytes
     show(result)
     out = capsys.readouterr().out
     assert "P(accuracy = 1)" in out
-    assert "interval" not in out
+    assert "% interval" not in out
     compared = gptfl.compare(workspace=tmp_path, estimators=["mean-run"], figure=False)
     assert "accuracy is 0 or 1: predictions are probabilities of 1, and MSE is their Brier score" in compared.notes
 

@@ -12,7 +12,7 @@ from gptfl.core import Dynamics, GradientSketches
 from gptfl.core.runs import with_tests
 from gptfl.errors import DataError
 from gptfl.store.recordings import read_dynamics
-from gptfl.training import gradient_sketches
+from gptfl.training import gradient_sketches, kept_sketches
 from gptfl.training.gradient_sketches import Estimated, SketchSetup
 from tests.recording.test_collect import record
 
@@ -87,15 +87,16 @@ def test_large_pools_and_wide_sketches_go_without_estimates(
 
 
 def test_a_sketch_that_is_not_finite_is_named(neox: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    compute = gradient_sketches.sketch_each
+    compute = kept_sketches.sketch_each
 
     def holed(*given: Any) -> Any:
         found = compute(*given)
         found[0][0][2, 3] = torch.nan
         return found
 
-    monkeypatch.setattr(gradient_sketches, "sketch_each", holed)
-    with pytest.raises(DataError, match=r"the gradient of pool example '.*' is not finite at step 0 of the reference"):
+    monkeypatch.setattr(kept_sketches, "sketch_each", holed)
+    # Test examples are sketched first.
+    with pytest.raises(DataError, match=r"the gradient of test example '.*' is not finite at step 0 of the reference"):
         record(neox, tmp_path, sketches=True, runs=1)
 
 
