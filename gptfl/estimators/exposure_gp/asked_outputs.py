@@ -8,6 +8,7 @@ from jaxtyping import Float
 
 from gptfl.estimators.exposure_gp.block_basis import Basis
 from gptfl.estimators.exposure_gp.hyperparameters import Hyper
+from gptfl.estimators.exposure_gp.inference import columns
 from gptfl.estimators.exposure_gp.inputs import beside
 from gptfl.estimators.exposure_gp.requests import RequestedRuns
 from gptfl.estimators.exposure_gp.similarity import SimilarityKernel
@@ -42,8 +43,8 @@ class AskedOutputs:
             fitted: the vectors of those fitted; None where there are none, and all asked were fitted.
         """
         known, share = requested.seen >= 0, hyper.similarity_share
-        signal = share * np.maximum(kernel.values, 0.0) + (1.0 - share)
-        variances = np.asarray(kernel.vectors**2 @ signal)
+        cols = columns(kernel.values, kernel.vectors, share, hyper.shared)
+        signal, variances = cols.signal, cols.variances[0]
         if known.all():
             own = variances[requested.seen]
             along = kernel.vectors[requested.seen] * signal

@@ -28,6 +28,12 @@ class Columns:
     signal: Float[np.ndarray, " column"]
     noise: Float[np.ndarray, " column"]
 
+    @property
+    def variances(self) -> tuple[Float[np.ndarray, " test"], Float[np.ndarray, " test"]]:
+        """Those of the signal and of the noise on each output."""
+        squares = self.vectors**2
+        return np.asarray(squares @ self.signal), np.asarray(squares @ self.noise)
+
 
 def columns(
     values: Float[np.ndarray, " column"],
@@ -191,7 +197,7 @@ class Posterior:
 
     def noise(self) -> Float[np.ndarray, " test"]:
         """The variance of the noise on each fitted output."""
-        return np.asarray(self.variance * (self.columns.vectors**2 @ self.columns.noise))
+        return self.variance * self.columns.variances[1]
 
     def left_out(self) -> tuple[Float[np.ndarray, "run test"], Float[np.ndarray, "run test"]]:
         """Errors of predicting each fitted run from the others, and their variances.

@@ -107,9 +107,8 @@ def linear_form(
 def _targets(model: ExposureModel, weights: Float[np.ndarray, "target test"], rows: int) -> FormTargets:
     """What is known of weighted means of test examples at the last step, for each two of them."""
     step, posterior = model.solved[-1]
-    signal = model.hyper.similarity_share * np.maximum(model.kernel.values, 0.0) + (1.0 - model.hyper.similarity_share)
     turned = (weights * step.size / model.slopes[-1]) @ posterior.columns.vectors
-    of_target = turned * signal
+    of_target = turned * posterior.columns.signal
     known = posterior.variance * np.einsum("rc,ac,bc->rab", posterior.precision, of_target, of_target)
     recorded = means(model.recorded.values)
     return FormTargets(
@@ -167,8 +166,7 @@ def _parts(
     ones = Curricula(alone, np.broadcast_to(rates, (model.pool, len(rates))), per=1)
     theirs = states(ones, steps, model.states.examples, model.pool)
     ours = states(model.recorded.curricula, steps, model.states.examples, model.pool)
-    signal = model.hyper.similarity_share * np.maximum(model.kernel.values, 0.0) + (1.0 - model.hyper.similarity_share)
-    outputs = np.asarray(model.kernel.vectors) * signal
+    outputs = np.asarray(model.kernel.vectors) * model.solved[0][1].columns.signal
     for row, ((each, expected), (fitted, base)) in enumerate(zip(theirs, ours, strict=True)):
         step, posterior = model.solved[row]
         cross, products = np.zeros((model.pool, len(step.members))), np.zeros((model.pool, model.pool))
@@ -186,7 +184,7 @@ def _parts(
             common = average[step.members].mean(axis=0)
             effects += scale * (one - weights[:, None] * common) * model.slopes[row]
         rows = posterior.strength * cross @ posterior.rows.vectors
-        yield _Part(effects, rows, products, own, *_columns(model, step, row, outputs, signal))
+        yield _Part(effects, rows, products, own, *_columns(model, step, row, outputs))
 
 
 def _columns(
@@ -194,15 +192,14 @@ def _columns(
     step: Step,
     row: int,
     outputs: Float[np.ndarray, "test column"],
-    signal: Float[np.ndarray, " column"],
 ) -> tuple[Float[np.ndarray, "row column"], Float[np.ndarray, " column"], Float[np.ndarray, " column"]]:
     """What is known, the spread and the noise at a step: of each test example, and of their mean in the metric's units."""
     posterior = model.solved[row][1]
     turned = (step.size / (model.slopes[row] * len(step.size))) @ posterior.columns.vectors
-    of_mean = turned * signal
+    of_mean = turned * posterior.columns.signal
     squares = np.concatenate([outputs**2 * step.size[:, None] ** 2, of_mean[None] ** 2])
     known = posterior.variance * (posterior.precision @ squares.T)
-    own, own_noise = (np.asarray(posterior.columns.vectors**2 @ one) for one in (signal, posterior.columns.noise))
+    own, own_noise = posterior.columns.variances
     spread = posterior.variance * posterior.strength * np.append(own * step.size**2, turned @ of_mean)
     noise = np.append(own_noise * step.size**2, turned**2 @ posterior.columns.noise)
     return known, spread, posterior.variance * noise * (1.0 + 1.0 / len(step.members))
