@@ -53,8 +53,9 @@ def states(
     sources = [_counted(accumulated_counts(renumbered, weights, steps, own), examples, own)]
     sources += [accumulated(runs.batches, weights, steps, *effect, at) for effect in examples.effects]
     expected = [accumulated(runs.batches, weights, steps, vectors, None, at) for vectors in examples.expected]
-    for _ in steps:
-        yield [next(source) for source in sources], [next(source) for source in expected]
+    for kept in runs.kept(steps)[:, :, None]:
+        found = [next(source) for source in sources], [next(source) for source in expected]
+        yield found if runs.fading is None else ([one * kept for one in found[0]], [one * kept for one in found[1]])
 
 
 def _counted(
