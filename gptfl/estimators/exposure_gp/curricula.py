@@ -1,5 +1,6 @@
 """What runs have seen, and what is known of the examples in it."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -29,8 +30,8 @@ class Curricula:
     relative: Float[np.ndarray, " example"] | None = None
     unit: float = 1.0
     """The weight of an example that counts 1."""
-    fading: float | None = None
-    """What a batch did fades by a factor of e while step sizes add up to so much; None: it stays."""
+    fading: float | Float[np.ndarray, " run"] | None = None
+    """What a batch did fades by a factor of e while step sizes add up to so much, in all runs or each; None: it stays."""
 
     @property
     def weights(self) -> Float[np.ndarray, "run step"]:
@@ -51,7 +52,7 @@ class Curricula:
         assert self.fading is not None  # asked only where they do
         taken = np.where((self.batches >= 0).any(axis=2), self.learning_rates, 0.0)
         passed = np.concatenate([np.zeros((len(taken), 1)), np.cumsum(taken, axis=1)], axis=1)
-        return np.asarray(np.minimum(passed / self.fading, MOST_FADED))
+        return np.asarray(np.minimum(passed / np.reshape(self.fading, (-1, 1)), MOST_FADED))
 
     def kept(self, steps: Int[np.ndarray, " asked"]) -> Float[np.ndarray, "asked run"]:
         """What sums of ``weights`` are multiplied by at these steps; 1 where effects stay."""
@@ -75,7 +76,18 @@ class Curricula:
 
     def of(self, runs: Int[np.ndarray, " kept"]) -> "Curricula":
         """Some of the runs."""
-        return replace(self, batches=self.batches[runs], learning_rates=self.learning_rates[runs])
+        fading = self.fading[runs] if isinstance(self.fading, np.ndarray) else self.fading
+        return replace(self, batches=self.batches[runs], learning_rates=self.learning_rates[runs], fading=fading)
+
+    def at_each(self, fadings: Sequence[float]) -> "Curricula":
+        """These runs with each of several fadings, one after the other."""
+        times = len(fadings)
+        return replace(
+            self,
+            batches=np.concatenate([self.batches] * times),
+            learning_rates=np.concatenate([self.learning_rates] * times),
+            fading=np.repeat(np.asarray(fadings, dtype=np.float64), len(self.batches)),
+        )
 
     def like(
         self,

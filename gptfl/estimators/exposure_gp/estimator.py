@@ -145,9 +145,15 @@ class ExposureGp(Influences):
         higher = data.metric.higher_is_better
         in_blocks = sources.in_blocks or (products is not None and products.in_blocks)
 
+        reads: dict[float, ReadOnce] = {}
+
         def fitted(links: list[Link], share: float) -> ExposureModel:
-            runs = faded(recorded, share)
-            read = ReadOnce.of(runs, sources, products) if in_blocks else None
+            runs, read = faded(recorded, share), None
+            if in_blocks:
+                if not reads:
+                    every = [faded(recorded, one) for one in REACHES]
+                    reads.update(zip(REACHES, ReadOnce.of_each(every, sources, products), strict=True))
+                read = reads[share]
             models = (
                 ExposureModel(runs, sources, link, prior=self.prior, higher=higher, products=products, read=read)
                 for link in links
