@@ -58,7 +58,7 @@ class Curricula:
         """What sums of ``weights`` are multiplied by at these steps; 1 where effects stay."""
         if self.fading is None:
             return np.ones((len(steps), len(self.batches)))
-        return np.exp(-self._faded[:, np.minimum(steps, self.batches.shape[1])]).T
+        return np.asarray(np.exp(-self._faded[:, np.minimum(steps, self.batches.shape[1])]).T)
 
     def left_at(self, step: int) -> Float[np.ndarray, "run step"]:
         """How much seeing an example once at each step up to this one still counts there."""

@@ -108,12 +108,12 @@ class Cells:
         # What was summed up before an example's first cell; these are of ascending order.
         upto = upto - np.maximum.accumulate(before)
         more = upto**2 - (upto - self.value) ** 2
-        return self._over_steps(more) * self.kept**2
+        return np.asarray(self._over_steps(more) * self.kept**2)
 
     @property
     def sums(self) -> Float[np.ndarray, "recorded run"]:
         """The sum of each run's exposures at each recorded step."""
-        return self._over_steps(self.value) * self.kept
+        return np.asarray(self._over_steps(self.value) * self.kept)
 
     def _over_steps(self, values: Float[np.ndarray, " cell"]) -> Float[np.ndarray, "recorded run"]:
         runs, rows = self.shape

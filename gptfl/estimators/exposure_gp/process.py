@@ -54,8 +54,14 @@ def states(
     sources += [accumulated(runs.batches, weights, steps, *effect, at) for effect in examples.effects]
     expected = [accumulated(runs.batches, weights, steps, vectors, None, at) for vectors in examples.expected]
     for kept in runs.kept(steps)[:, :, None]:
-        found = [next(source) for source in sources], [next(source) for source in expected]
-        yield found if runs.fading is None else ([one * kept for one in found[0]], [one * kept for one in found[1]])
+        effects: list[Effect] = [next(source) for source in sources]
+        changes = [next(source) for source in expected]
+        # What stays is passed on as it is: the same arrays each time, and no copy of them.
+        yield (
+            (effects, changes)
+            if runs.fading is None
+            else ([one * kept for one in effects], [one * kept for one in changes])
+        )
 
 
 def _counted(
