@@ -65,7 +65,8 @@ class ReadOnce:
         """How many bytes the sums of some runs take, about."""
         widths = [sources.sets[points[0][1]].test.shape[1] for points in sources.paths]
         tests = 0 if products is None else recorded.values.shape[2] * len(products.ways())
-        return 4 * int(recorded.values[:, :, 0].size) * (sum(widths) * 2 + len(RECENT) * max(widths, default=0) + tests)
+        width: int = sum(widths) * 2 + len(RECENT) * max(widths, default=0) + tests
+        return 4 * width * int(np.prod(recorded.values.shape[:2]))
 
     @classmethod
     def with_own(
