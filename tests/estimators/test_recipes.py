@@ -238,7 +238,7 @@ def test_a_simulator_of_before_goes_on_counting_the_places_of_ragged_batches():
     third = replace(half, learning_rates=half.learning_rates / BATCH)
     # One place counts a third of a step size, whatever else is in the batch.
     runs = old.model_.recorded.curricula.like(half.batches, half.learning_rates)
-    np.testing.assert_allclose(runs.weights, third.learning_rates)
+    np.testing.assert_allclose(runs.lasting.weights, third.learning_rates)
     again = ExposureGp(link="identity").restore(old.state())
     np.testing.assert_array_equal(again.predict(half).values, old.predict(half).values)
     with pytest.raises(DataError, match="fewer than no examples"):

@@ -144,6 +144,11 @@ class BlockedStates(PoolStates):
         for one in self.read.sums.shared:
             yield one[-1]
 
+    def last_exposures(self) -> Effect:
+        """What the fitted runs have seen of each example up to the last recorded step, whether its effects fade or not."""
+        cells = Cells.of(self.recorded.curricula.lasting, self.recorded.steps[-1:])
+        return next(cells.products(cells))
+
     def own_at_end(self, members: Int[np.ndarray, " run"], places: Int[np.ndarray, " example"]) -> OwnAtEnd:
         """Exposures of some runs to examples at these places of the pool, at the last recorded step."""
         own = self._at_end[:, places].toarray()[members]
@@ -261,7 +266,8 @@ class BlockedStates(PoolStates):
             if one.relative is not None:
                 weights[np.searchsorted(columns, batches[batches >= 0])] = one.relative[one.batches[batches >= 0]]
             numbered = np.where(batches >= 0, np.searchsorted(columns, batches), -1)
-            return (each * weights for each in accumulated_counts(numbered, one.weights, at, len(columns)))
+            sums = accumulated_counts(numbered, one.weights, at, len(columns))
+            return (each * weights * kept[:, None] for each, kept in zip(sums, one.kept(at), strict=True))
 
         return of(runs, asked, at_steps), of(fitted, fitted.batches, steps)
 

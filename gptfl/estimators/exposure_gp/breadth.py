@@ -37,7 +37,7 @@ def breadths(runs: Curricula, steps: Int[np.ndarray, " recorded"]) -> Float[np.n
     """
     count = int(runs.batches.max(initial=-1)) + 1
     found = np.ones((len(runs.batches), len(steps)))
-    runs = replace(runs, relative=None)
+    runs = replace(runs, relative=None, fading=None)
     if count > MANY:
         cells = Cells.of(runs, steps)
         squares, sums = cells.squares.T, cells.sums.T

@@ -18,6 +18,7 @@ from gptfl.estimators.clock import Places
 from gptfl.estimators.exposure_gp.binary import likely
 from gptfl.estimators.exposure_gp.calibration import Calibration
 from gptfl.estimators.exposure_gp.conditioning import conditioned
+from gptfl.estimators.exposure_gp.fading import FIRST, REACHES, faded, likeliest
 from gptfl.estimators.exposure_gp.influences import Influences
 from gptfl.estimators.exposure_gp.inputs import Sources, check_vectors, sources_of
 from gptfl.estimators.exposure_gp.intervals import (
@@ -143,12 +144,24 @@ class ExposureGp(Influences):
         # One after the other: each holds the runs on a scale of its own.
         higher = data.metric.higher_is_better
         in_blocks = sources.in_blocks or (products is not None and products.in_blocks)
-        read = ReadOnce.of(recorded, sources, products) if in_blocks else None
-        models = (
-            ExposureModel(recorded, sources, link, prior=self.prior, higher=higher, products=products, read=read)
-            for link in self._links(data, recorded)
-        )
-        self.model_ = min(models, key=lambda model: model.evidence)
+
+        reads: dict[float, ReadOnce] = {}
+
+        def fitted(links: list[Link], share: float) -> ExposureModel:
+            runs, read = faded(recorded, share), None
+            if in_blocks:
+                if not reads:
+                    every = [faded(recorded, one) for one in REACHES]
+                    reads.update(zip(REACHES, ReadOnce.of_each(every, sources, products), strict=True))
+                read = reads[share]
+            models = (
+                ExposureModel(runs, sources, link, prior=self.prior, higher=higher, products=products, read=read)
+                for link in links
+            )
+            return min(models, key=lambda model: model.evidence)
+
+        first = fitted(self._links(data, recorded), REACHES[FIRST])
+        self.model_ = likeliest(first, lambda share: fitted([first.link], share))
         self.model_.fit_factors()
         self.calibration_, self.reach_ = Calibration(self.model_), np.zeros(0)
         self.steps_ = recorded.steps

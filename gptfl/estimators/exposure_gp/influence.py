@@ -312,12 +312,19 @@ def _rate(model: ExposureModel) -> float:
     """How much seeing an example once counts in the runs fitted, on average."""
     curricula = model.recorded.curricula
     taken = (curricula.batches >= 0).any(axis=2)
-    return float(curricula.weights[taken].mean())
+    return float(curricula.left_at(int(model.recorded.steps[-1]))[taken].mean())
 
 
 def _passing(model: ExposureModel, vectors: Vectors, reach: float | None) -> Float[np.ndarray, " point"]:
     """How much each point of a path counts over a whole run, where step sizes are those of the runs fitted."""
-    rates = model.recorded.curricula.learning_rates.mean(axis=0)
+    curricula = model.recorded.curricula
+    rates = curricula.learning_rates.mean(axis=0)
+    if curricula.fading is not None:
+        # What comes early is half gone at the end, and counts for less of what a usual presentation does.
+        lasting = curricula.lasting.weights.mean(axis=0)
+        rates = (
+            rates * curricula.left_at(int(model.recorded.steps[-1])).mean(axis=0) / np.where(lasting > 0, lasting, 1.0)
+        )
     left = np.arange(len(rates) - 1, -1, -1)
     kept = np.ones(len(rates)) if reach is None else np.exp(-left / reach)
     found = np.zeros(len(vectors.points))

@@ -163,7 +163,9 @@ def _parts(
     """The recorded steps, one after the other."""
     steps, pool = model.recorded.steps, np.arange(model.pool)
     alone = np.broadcast_to(pool[:, None, None], (model.pool, len(rates), 1))
-    ones = Curricula(alone, np.broadcast_to(rates, (model.pool, len(rates))), per=1)
+    ones = Curricula(
+        alone, np.broadcast_to(rates, (model.pool, len(rates))), per=1, fading=model.recorded.curricula.fading
+    )
     theirs = states(ones, steps, model.states.examples, model.pool)
     ours = states(model.recorded.curricula, steps, model.states.examples, model.pool)
     outputs = np.asarray(model.kernel.vectors) * model.solved[0][1].columns.signal

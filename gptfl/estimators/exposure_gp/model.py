@@ -153,7 +153,7 @@ class ExposureModel:
 
         Each its own, where these would be too few to tell anything.
         """
-        found = repeats_of(self.recorded.curricula.batches, next(iter(self.states.last())))
+        found = repeats_of(self.recorded.curricula.batches, self.states.last_exposures())
         return found if len(first_of(found)) >= FEWEST else np.arange(len(found))
 
     def _once(self, step: Step) -> Step:

@@ -87,8 +87,9 @@ def exposures_of(model: ExposureModel) -> Float[np.ndarray, " pool"]:
     """How much the runs fitted have seen of each example of the pool, on average, as it counts in a batch."""
     step, _ = model.solved[-1]
     runs = model.recorded.curricula.of(step.members)
-    run, at, column = np.nonzero(runs.batches[:, : int(model.recorded.steps[-1])] >= 0)
-    found = np.bincount(runs.batches[run, at, column], runs.weights[run, at], model.pool) / len(step.members)
+    last = int(model.recorded.steps[-1])
+    run, at, column = np.nonzero(runs.batches[:, :last] >= 0)
+    found = np.bincount(runs.batches[run, at, column], runs.left_at(last)[run, at], model.pool) / len(step.members)
     return np.asarray(found if runs.relative is None else found * runs.relative[: model.pool])
 
 

@@ -62,6 +62,8 @@ class Cells:
     value: Float[np.ndarray, " cell"]
     shape: tuple[int, int]
     """How many runs, and how many recorded steps."""
+    kept: Float[np.ndarray, "recorded run"]
+    """What sums are multiplied by at each of these steps (``Curricula.kept``)."""
 
     @classmethod
     def of(
@@ -94,7 +96,7 @@ class Cells:
         first = np.ones(len(run), dtype=bool)
         first[1:] = (np.diff(run) != 0) | (np.diff(example) != 0) | (np.diff(row) != 0)
         total = np.add.reduceat(value, np.flatnonzero(first)) if len(value) else value
-        return cls(run[first], example[first], row[first], total, (len(runs.batches), len(steps)))
+        return cls(run[first], example[first], row[first], total, (len(runs.batches), len(steps)), runs.kept(steps))
 
     @property
     def squares(self) -> Float[np.ndarray, "recorded run"]:
@@ -106,12 +108,12 @@ class Cells:
         # What was summed up before an example's first cell; these are of ascending order.
         upto = upto - np.maximum.accumulate(before)
         more = upto**2 - (upto - self.value) ** 2
-        return self._over_steps(more)
+        return np.asarray(self._over_steps(more) * self.kept**2)
 
     @property
     def sums(self) -> Float[np.ndarray, "recorded run"]:
         """The sum of each run's exposures at each recorded step."""
-        return self._over_steps(self.value)
+        return np.asarray(self._over_steps(self.value) * self.kept)
 
     def _over_steps(self, values: Float[np.ndarray, " cell"]) -> Float[np.ndarray, "recorded run"]:
         runs, rows = self.shape
@@ -124,7 +126,8 @@ class Cells:
 
         there = self.row <= row
         places = self.run[there], self.example[there]
-        return csr_array((self.value[there], places), shape=(self.shape[0], columns))
+        values = self.value[there] * self.kept[row][self.run[there]]
+        return csr_array((values, places), shape=(self.shape[0], columns))
 
     def products(self, fitted: "Cells") -> Iterator[OwnProducts]:
         """Products with the exposures of the runs fitted, at each recorded step."""
@@ -149,4 +152,4 @@ class Cells:
             if more_fitted.nnz:
                 cross = cross + (now @ more_fitted.T).toarray()
             before, before_fitted = now, before_fitted + more_fitted
-            yield OwnProducts(cross, squares[row])
+            yield OwnProducts(cross * np.outer(self.kept[row], fitted.kept[row]), squares[row])

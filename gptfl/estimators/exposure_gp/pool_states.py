@@ -166,6 +166,13 @@ class PoolStates:
         for effects, _ in states(runs, self.recorded.steps[-1:], nothing, self.pool):
             yield from effects
 
+    def last_exposures(self) -> Effect:
+        """What the fitted runs have seen of each example up to the last recorded step, whether its effects fade or not."""
+        runs, nothing = self.recorded.curricula.lasting, replace(self.examples, expected=(), shared=(), recent=None)
+        for effects, _ in states(runs, self.recorded.steps[-1:], nothing, self.pool):
+            return effects[0]
+        raise ValueError("no step was recorded")
+
     def own_at_end(self, members: Int[np.ndarray, " run"], places: Int[np.ndarray, " example"]) -> OwnAtEnd:
         """Exposures of some runs to examples at these places of the pool, at the last recorded step."""
         own = np.asarray(next(iter(self.last())))[members]

@@ -61,7 +61,7 @@ def presentation_form(
         learning_rates=query.learning_rates[0],
         examples=kept,
         base=np.zeros(len(tests)),
-        channels=terms.channels.per_step(query.learning_rates.shape[1], int(model.recorded.steps[-1])),
+        channels=terms.channels.per_step(_left(model, query), int(model.recorded.steps[-1])),
         row_channels=terms.row_channels,
         rows=rows,
         columns=terms.columns,
@@ -78,6 +78,19 @@ def presentation_form(
     ]
     found.base[:] = (viewed.mean[:, -1, tests] - np.stack(added)).mean(axis=0)
     return found
+
+
+def _left(model: ExposureModel, query: Query) -> Float[np.ndarray, " step"]:
+    """How much of what each step of a query's recipe did is left at the last recorded one."""
+    recorded = model.recorded.curricula
+    fading, rates = recorded.fading, query.learning_rates[0]
+    if fading is None:
+        return np.ones(len(rates))
+    # Of the first run, for all are of one recipe; a step without examples has no size.
+    one = recorded.like(query.drawn[:1], query.learning_rates[:1])
+    lasting = one.lasting.weights[0]
+    found = one.left_at(int(model.recorded.steps[-1]))[0]
+    return np.asarray(np.divide(found, lasting, out=np.zeros(len(rates)), where=lasting > 0))
 
 
 def _check(model: ExposureModel, query: Query, places: Places, observed: bool) -> None:
@@ -122,14 +135,18 @@ class _Channels:
         begin = self.begins[points, reach]
         return list(range(begin, begin + width))
 
-    def per_step(self, steps: int, last: int) -> Float[np.ndarray, "step channel"]:
-        """What seeing an example at each step counts in each; what is seen after the ``last`` recorded step does nothing."""
+    def per_step(self, left: Float[np.ndarray, " step"], last: int) -> Float[np.ndarray, "step channel"]:
+        """What seeing an example at each step counts in each; what is seen after the ``last`` recorded step does nothing.
+
+        ``left`` is how much of what each step did is left at the end.
+        """
+        steps = len(left)
         found, taken = np.zeros((steps, self.count)), np.arange(min(steps, last))
         for (points, reach), begin in self.begins.items():
             fading = np.ones(len(taken)) if reach is None else np.exp((taken + 1 - last) / reach)
             for number in range(max(len(points), 1)):
                 share = np.interp(taken, points, np.eye(len(points))[number]) if points else 1.0
-                found[: len(taken), begin + number] = fading * share
+                found[: len(taken), begin + number] = fading * share * left[: len(taken)]
         return found
 
 

@@ -53,8 +53,15 @@ def states(
     sources = [_counted(accumulated_counts(renumbered, weights, steps, own), examples, own)]
     sources += [accumulated(runs.batches, weights, steps, *effect, at) for effect in examples.effects]
     expected = [accumulated(runs.batches, weights, steps, vectors, None, at) for vectors in examples.expected]
-    for _ in steps:
-        yield [next(source) for source in sources], [next(source) for source in expected]
+    for kept in runs.kept(steps)[:, :, None]:
+        effects: list[Effect] = [next(source) for source in sources]
+        changes = [next(source) for source in expected]
+        # What stays is passed on as it is: the same arrays each time, and no copy of them.
+        yield (
+            (effects, changes)
+            if runs.fading is None
+            else ([one * kept for one in effects], [one * kept for one in changes])
+        )
 
 
 def _counted(

@@ -1,6 +1,6 @@
 """All that fitting takes from the vectors and gradient products of a pool that has too many for memory."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -13,6 +13,9 @@ from gptfl.estimators.exposure_gp.known_sums import KnownChanges
 from gptfl.estimators.exposure_gp.own_products import Cells, OwnProducts
 from gptfl.estimators.exposure_gp.requests import RecordedRuns
 from gptfl.estimators.exposure_gp.run_sums import PoolMeans, RunSums
+
+TOGETHER_BYTES = 2**28
+"""Sums of runs that differ by how their effects fade are read together where they take no more bytes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +36,37 @@ class ReadOnce:
         means = PoolMeans.of(sources, runs.relative)
         known = None if products is None else KnownChanges.of(runs, steps, products)
         return cls.with_own(recorded, RunSums.of(runs, steps, sources), means, known)
+
+    @classmethod
+    def of_each(
+        cls, recorded: Sequence[RecordedRuns], sources: Sources, products: PriorProducts | None
+    ) -> "list[ReadOnce]":
+        """The same of runs that differ by how their effects fade alone; what is read is read once for all of them.
+
+        Raises ``DataError`` as ``of``.
+        """
+        first, fadings = recorded[0], [one.curricula.fading for one in recorded]
+        lasting = [one for one in fadings if not isinstance(one, float)]
+        if len(recorded) == 1 or lasting or cls._bytes(first, sources, products) * len(recorded) > TOGETHER_BYTES:
+            return [cls.of(one, sources, products) for one in recorded]
+        runs, steps, count = first.curricula.at_each([one for one in fadings if isinstance(one, float)]), first.steps, 0
+        means = PoolMeans.of(sources, runs.relative)
+        known = None if products is None else KnownChanges.of(runs, steps, products)
+        sums, found = RunSums.of(runs, steps, sources), []
+        for one in recorded:
+            mine = np.arange(count, count + len(one.values))
+            count += len(mine)
+            some = None if known is None else known.of_runs(mine, np.arange(len(steps)))
+            found.append(cls.with_own(one, sums.of_runs(mine), means, some))
+        return found
+
+    @staticmethod
+    def _bytes(recorded: RecordedRuns, sources: Sources, products: PriorProducts | None) -> int:
+        """How many bytes the sums of some runs take, about."""
+        widths = [sources.sets[points[0][1]].test.shape[1] for points in sources.paths]
+        tests = 0 if products is None else recorded.values.shape[2] * len(products.ways())
+        width: int = sum(widths) * 2 + len(RECENT) * max(widths, default=0) + tests
+        return 4 * width * int(np.prod(recorded.values.shape[:2]))
 
     @classmethod
     def with_own(

@@ -26,6 +26,8 @@ class SeenExamples:
     after: Float[np.ndarray, " seen"]
     ends: Float[np.ndarray, " recorded"]
     runs: int
+    kept: Float[np.ndarray, "recorded run"]
+    """What sums are multiplied by at each recorded step (``Curricula.kept``)."""
 
     @classmethod
     def of(
@@ -49,6 +51,7 @@ class SeenExamples:
             at[step + 1],
             at[np.minimum(steps, length)] + np.maximum(steps - length, 0),
             len(runs.batches),
+            runs.kept(steps),
         )
 
     def decayed(self, reach: float | None) -> Float[np.ndarray, " seen"]:
@@ -65,7 +68,7 @@ class SeenExamples:
             if reach is not None:
                 total *= np.exp(((self.ends[row - 1] if row else 0.0) - self.ends[row]) / reach)
             total += one
-            found[row] = total
+            found[row] = total * self.kept[row][:, None]
         return found
 
 

@@ -47,6 +47,7 @@ def state_of(model: ExposureModel) -> Mapping[str, np.ndarray]:
         "learning_rates": model.recorded.curricula.learning_rates,
         "per": np.array(model.recorded.curricula.per or 0),
         **_counted(model.recorded.curricula),
+        **_fading(model.recorded.curricula),
         "steps": model.recorded.steps,
         "values": model.recorded.values,
         "seen": np.bincount(
@@ -87,6 +88,10 @@ def _counted(runs: Curricula) -> dict[str, np.ndarray]:
     return {} if runs.relative is None else {"relative": runs.relative, "unit": np.array(runs.unit)}
 
 
+def _fading(runs: Curricula) -> dict[str, np.ndarray]:
+    return {} if runs.fading is None else {"fading": np.array(runs.fading)}
+
+
 def model_of(state: Mapping[str, np.ndarray], prior: bool) -> ExposureModel:
     """The model that these arrays are of.
 
@@ -105,6 +110,11 @@ def model_of(state: Mapping[str, np.ndarray], prior: bool) -> ExposureModel:
     else:
         runs, scales = _of_presentations(runs, scales)
     runs = _counting(runs, state, pool)
+    if "fading" in state:
+        fading = float(state["fading"])
+        if not 0.0 < fading < np.inf:
+            raise ValueError("what effects fade in is out of range")
+        runs = replace(runs, fading=fading)
     sources = _sources_of(state, pool, test)
     hyper = _hyper_of(state, scales, test)
     interval_scale = float(state["widening"])

@@ -58,14 +58,15 @@ def dense(fitted, members, grouped=None):
 
 
 def exposures_of(model):
-    """How much of each example each run fitted has seen by the last recorded step, less the mean over runs, by a plain loop."""
-    runs = model.recorded.curricula
+    """What is left at the last recorded step of what each run fitted has seen, less the mean over runs, by a plain loop."""
+    runs, last = model.recorded.curricula, model.recorded.steps[-1]
     found = np.zeros((len(runs.batches), POOL))
-    for run, batches in enumerate(runs.batches):
-        for step in range(model.recorded.steps[-1]):
+    for run, (batches, rates) in enumerate(zip(runs.batches, runs.learning_rates, strict=True)):
+        for step in range(last):
+            left = np.exp(-rates[step + 1 : last].sum() / runs.fading)
             for example in batches[step]:
                 if example >= 0:
-                    found[run, example] += runs.weights[run, step]
+                    found[run, example] += left * rates[step] / (batches[step] >= 0).sum()
     return found - found.mean(axis=0)
 
 
@@ -146,14 +147,16 @@ def test_what_groups_have_in_common_is_told_where_runs_differ_by_them_and_left_o
             fitted = ExposureGp(features=False, link="identity").fit(data)
             mean, spread, _ = fitted.influence_of_groups([(np.arange(POOL), {}, groups)], 3, WEIGHTS)
             rate = presentations(fitted.model_, np.arange(POOL), {}, WEIGHTS[None]).rate
-            truth = -rate * np.bincount(groups, effects - effects.mean()) / linear_decay(1.0, STEPS).sum()
+            # A run's effects are shared out by what is left of each step.
+            left = fitted.model_.recorded.curricula.left_at(STEPS)[0].sum() * BATCH
+            truth = -rate * np.bincount(groups, effects - effects.mean()) / left
             by_itself = [(groups == group) - 1 for group in range(3)]
             single = [fitted.influence_of_groups([(np.arange(POOL), {}, one)], 1, WEIGHTS) for one in by_itself]
             lone, narrow = (np.array([one[part][0] for one in single]) for part in (0, 1))
             told.append([np.abs(mean - truth) <= 1.645 * spread, spread, np.abs(lone - truth) <= 1.645 * narrow])
         held[kind], wide[kind], alone[kind] = np.mean(told, axis=(0, 2))
     assert held["by groups"] > 0.8
-    assert held["mixed"] > 0.7 > 0.5 > alone["mixed"], (held, alone)
+    assert held["mixed"] > 0.65 > 0.5 > alone["mixed"], (held, alone)
     assert wide["mixed"] > 1.5 * wide["by groups"]
 
 

@@ -4,7 +4,6 @@ import numpy as np
 
 from gptfl.estimators.exposure_gp.estimator import ExposureGp
 from gptfl.estimators.exposure_gp.pool_states import PoolStates
-from gptfl.estimators.exposures import exposures
 from tests.estimators.exposure_gp.worlds import POOL, RECORDED, TEST, world
 
 
@@ -12,7 +11,13 @@ def fitted():
     data, _ = world(runs=5)
     model = ExposureGp(link="log").fit(data).model_
     runs = model.recorded.curricula
-    return data, model.states, exposures(runs.batches, runs.learning_rates, RECORDED, POOL)
+    seen = np.zeros((len(runs.batches), len(RECORDED), POOL))
+    for run, (batches, rates) in enumerate(zip(runs.batches, runs.learning_rates, strict=True)):
+        for row, step in enumerate(RECORDED):
+            for taken in range(step):
+                left = np.exp(-rates[taken + 1 : step].sum() / runs.fading)
+                np.add.at(seen[run, row], batches[taken], left * rates[taken] / len(batches[taken]))
+    return data, model.states, seen
 
 
 def test_states_are_sums_over_what_was_seen():

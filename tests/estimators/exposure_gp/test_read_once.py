@@ -74,9 +74,9 @@ def test_fits_that_share_a_memo_read_each_run_once_and_answer_alike(kind, weight
         np.testing.assert_allclose(theirs.values, ours.values, rtol=1e-4, atol=1e-5)
         np.testing.assert_allclose(theirs.novelty, ours.novelty, rtol=1e-2, atol=1e-3)
     assert read["anew", 0] == read["shared", 0] > 0
-    # Every run was fitted or asked about in the first division; a pair that outweighs all others is looked for each time.
+    # Every run was fitted in the first two divisions; a pair that outweighs all others is looked for each time.
     alone = 2 * len(data.pool) if kind == "gradient" else 0
-    assert read["shared", 1] == read["shared", 2] == alone < read["anew", 1]
+    assert read["shared", 2] == alone < read["shared", 1] < read["anew", 1]
 
 
 @pytest.mark.parametrize("vectors", [False, True])
@@ -109,8 +109,8 @@ def test_fits_that_share_a_memo_read_products_once_and_answer_alike(vectors):
         np.testing.assert_allclose(theirs.values, ours.values, rtol=1e-4, atol=1e-5)
         np.testing.assert_allclose(theirs.novelty, ours.novelty, rtol=1e-2, atol=1e-3)
     assert read["anew", 0] == read["shared", 0] > 0
-    # Every run was fitted or asked about in the first division, and all pairs were looked through.
-    assert read["shared", 1] == read["shared", 2] == 0 < read["anew", 1]
+    # Every run was fitted in the first two divisions, and all pairs were looked through.
+    assert read["shared", 2] == 0 < read["shared", 1] < read["anew", 1]
 
 
 def test_a_memo_that_is_full_keeps_no_more(monkeypatch):

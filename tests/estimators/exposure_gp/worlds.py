@@ -19,7 +19,6 @@ from gptfl.core import (
 from gptfl.core.blocked_products import BlockedProducts, as_products
 from gptfl.core.blocked_rows import BlockedRows
 from gptfl.core.curriculum import draw_subset, fill_batches, linear_decay, run_seed
-from gptfl.estimators.exposures import exposures
 from tests.synthetic import examples
 
 
@@ -60,10 +59,24 @@ CLOSE = {"rtol": 2e-3, "atol": 2e-4}
 """How near answers by blocks come: hyperparameters are looked for to no more digits, and sums are kept in 32 bits."""
 
 
-def world(runs=16, queried=6, metric=LOSS, noise=0.05, seed=0, pool=POOL, test=TEST, kind="gradient", own=0.3):
+def left_of(batches, rates, steps, pool, reach=np.inf):
+    """What is left at each of these steps of what a run has seen of each example, by a plain loop, where what a batch did
+    fades by a factor of e while step sizes add up to ``reach``."""
+    found = np.zeros((len(steps), pool))
+    for row, step in enumerate(steps):
+        for taken in range(step):
+            members = batches[taken][batches[taken] >= 0]
+            left = np.exp(-rates[taken + 1 : step].sum() / reach)
+            np.add.at(found[row], members, left * rates[taken] / max(len(members), 1))
+    return found
+
+
+def world(
+    runs=16, queried=6, metric=LOSS, noise=0.05, seed=0, pool=POOL, test=TEST, kind="gradient", own=0.3, reach=np.inf
+):
     """Runs whose losses move linearly with what they see, by products of gradients and effects of each example's own.
 
-    The data to fit, and the runs to ask about.
+    What they see fades while step sizes add up to ``reach``. The data to fit, and the runs to ask about.
     """
     random = np.random.default_rng(seed)
     train, tests = random.normal(size=(pool, 4)), random.normal(size=(test, 4))
@@ -73,7 +86,7 @@ def world(runs=16, queried=6, metric=LOSS, noise=0.05, seed=0, pool=POOL, test=T
     for index in range(runs + queried):
         key = run_seed(seed, index)
         batches = fill_batches(draw_subset(pool, pool // 3, key), BATCH, STEPS, key)
-        seen = exposures(batches[None], rates[None], RECORDED, pool)[0] / rates.sum()
+        seen = left_of(batches, rates, RECORDED, pool, reach) / rates.sum()
         line = begin - 0.8 * (RECORDED / STEPS)[:, None] + 2 * seen @ effects
         line[1:] += noise * random.normal(size=line[1:].shape)
         if metric.high == float("inf"):
