@@ -18,7 +18,7 @@ from gptfl.estimators.clock import Places
 from gptfl.estimators.exposure_gp.binary import likely
 from gptfl.estimators.exposure_gp.calibration import Calibration
 from gptfl.estimators.exposure_gp.conditioning import conditioned
-from gptfl.estimators.exposure_gp.fading import FIRST, REACHES, faded, likeliest
+from gptfl.estimators.exposure_gp.fading import FIRST, REACHES, TRIED, faded, likeliest
 from gptfl.estimators.exposure_gp.influences import Influences
 from gptfl.estimators.exposure_gp.inputs import Sources, check_vectors, sources_of
 from gptfl.estimators.exposure_gp.intervals import (
@@ -150,9 +150,10 @@ class ExposureGp(Influences):
         def fitted(links: list[Link], share: float) -> ExposureModel:
             runs, read = faded(recorded, share), None
             if in_blocks:
-                if not reads:
-                    every = [faded(recorded, one) for one in REACHES]
-                    reads.update(zip(REACHES, ReadOnce.of_each(every, sources, products), strict=True))
+                if share not in reads:
+                    shares = (share,) if reads else TRIED
+                    some = [faded(recorded, one) for one in shares]
+                    reads.update(zip(shares, ReadOnce.of_each(some, sources, products), strict=True))
                 read = reads[share]
             models = (
                 ExposureModel(runs, sources, link, prior=self.prior, higher=higher, products=products, read=read)

@@ -16,6 +16,8 @@ REACHES = (4.0, 2.0, 1.0, 0.5, 0.25)
 """Effects may fade by a factor of e while step sizes add up to these shares of all that was recorded."""
 FIRST = 2
 """The place of the one that is tried first, and by which the scale of effects is chosen."""
+TRIED = REACHES[FIRST - 1 : FIRST + 2]
+"""Those that every fit tries, for the most part; sums of vectors for these are read together."""
 CENTRE, SPREAD = 0.7, 0.7
 """Median and standard deviation of the logarithm of the share's log-normal prior (``docs/exposure-gp.md``, "Fading")."""
 
